@@ -1,0 +1,28 @@
+# Three commands; each makes its own .venv with pip alone. No GPU, no cluster, and no network once .venv exists.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/installed
+	$(BIN)/perfagent demo
+
+test: .venv/installed
+	$(BIN)/pytest --cov --cov-report=term
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+bench: .venv/installed
+	$(BIN)/pytest tests/performance -s --timeout=600
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv

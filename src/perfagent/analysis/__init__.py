@@ -1,0 +1,1 @@
+"""Windows → findings: one detector per cause, ranked; SLO status; the health score."""

@@ -1,0 +1,1 @@
+"""Edge: scraping over HTTP, the exposition format, recordings, the schedule."""

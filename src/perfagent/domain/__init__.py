@@ -1,0 +1,1 @@
+"""The nouns everybody shares: frozen values and pure functions, standard library only."""

@@ -1,0 +1,90 @@
+"""What can be turned on an inference server, in one vocabulary for all engines, and how it is set right now."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from perfagent.domain.errors import InvalidInput
+
+
+class Knob(StrEnum):
+    """One setting, named as callers name it. Each engine's table spells it as a flag or an environment variable."""
+
+    MAX_NUM_SEQS = "max_num_seqs"
+    MAX_NUM_BATCHED_TOKENS = "max_num_batched_tokens"
+    GPU_MEMORY_UTILIZATION = "gpu_memory_utilization"
+    KV_CACHE_DTYPE = "kv_cache_dtype"
+    KV_CACHE_TOKENS = "kv_cache_tokens"
+    """Hard cap on the KV cache, in tokens or blocks as the engine counts it; a debugging aid on every engine."""
+    KV_OFFLOADING_GIB = "kv_offloading_gib"
+    QUANTIZATION = "quantization"
+    ENABLE_PREFIX_CACHING = "enable_prefix_caching"
+    CHUNKED_PREFILL = "chunked_prefill"
+    MAX_MODEL_LEN = "max_model_len"
+    BLOCK_SIZE = "block_size"
+    LONG_PREFILL_TOKEN_THRESHOLD = "long_prefill_token_threshold"
+    MIXED_CHUNK = "mixed_chunk"
+    SCHEDULE_CONSERVATIVENESS = "schedule_conservativeness"
+    MAX_QUEUED_REQUESTS = "max_queued_requests"
+    MAX_CONCURRENT_REQUESTS = "max_concurrent_requests"
+    TENSOR_PARALLEL_SIZE = "tensor_parallel_size"
+
+
+KnobValue = bool | int | float | str
+Change = tuple[tuple[Knob, KnobValue], ...]
+"""Knobs with their new values, in the order of `Knob`."""
+
+
+def change_of(values: Mapping[str, KnobValue] | Mapping[Knob, KnobValue]) -> Change:
+    """A change from a mapping; raises `InvalidInput` for a name that is no knob or for nothing to change."""
+    if not values:
+        raise InvalidInput("a change needs at least one knob")
+    unknown = sorted(set(values) - set(Knob))
+    if unknown:
+        raise InvalidInput(f"unknown knob {unknown[0]!r}; known are {', '.join(Knob)}")
+    return tuple((knob, values[knob]) for knob in Knob if knob in values)
+
+
+class Source(StrEnum):
+    """Where a setting was learned, most trustworthy first."""
+
+    READ_BACK = "read back from the server"
+    FLAG = "given as a flag"
+    DEFAULT = "the release's default"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a knob is set, and how we know."""
+
+    value: KnobValue
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveConfig:
+    """How a server is set as far as can be known. A knob that cannot be known is absent."""
+
+    settings: Mapping[Knob, Setting]
+    release: str | None = None
+    """The engine's version, such as `0.26.0`."""
+
+    def value(self, knob: Knob) -> KnobValue | None:
+        """The knob's value, or None where it is not known."""
+        setting = self.settings.get(knob)
+        return None if setting is None else setting.value
+
+    def number(self, knob: Knob) -> float | None:
+        """The knob's value as a number, or None where it is not known or no number."""
+        value = self.value(knob)
+        return None if value is None or isinstance(value, (str, bool)) else float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchConfig:
+    """How a server was started, exactly: what is stored before a change and restored by a rollback."""
+
+    flags: tuple[str, ...] = ()
+    """Command-line arguments as given, without the program and the ones that only name host, port and model."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Environment variables that configure the engine."""

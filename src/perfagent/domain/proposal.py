@@ -1,0 +1,64 @@
+"""An answer to a finding: exact knob values, the flags that set them, and what to expect."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from perfagent.domain.finding import Cause
+from perfagent.domain.knob import Change
+from perfagent.domain.metric import Metric
+
+
+class Optimizer(StrEnum):
+    """The families of changes."""
+
+    KV_CACHE = "kv_cache"
+    QUANTIZATION = "quantization"
+    BATCHING = "batching"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a change should do to one metric: new value / old value, as a range."""
+
+    metric: Metric
+    low_ratio: float
+    high_ratio: float
+    basis: str
+    """Where the range comes from: a rule of thumb (named), or the twin."""
+
+    @property
+    def direction(self) -> str:
+        """`down`, `up`, or `either` where the range includes no change."""
+        if self.high_ratio < 1:
+            return "down"
+        return "up" if self.low_ratio > 1 else "either"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One change that answers one finding, ready to be rolled out."""
+
+    optimizer: Optimizer
+    cause: Cause
+    change: Change
+    prior: Change
+    """The same knobs as they are now, as far as known."""
+    flags: tuple[str, ...]
+    """How this engine and release spell the change on the command line (or `NAME=value` for an environment)."""
+    description: str
+    effects: tuple[Effect, ...]
+    """The first one is the improvement the change is made for."""
+    risks: tuple[str, ...]
+    needs_approval: bool
+    """True for what may alter answers."""
+    confidence: float
+    priority: int
+    """1 is first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What to do when no configuration change can help."""
+
+    cause: Cause
+    text: str

@@ -1,0 +1,1 @@
+"""Baseline and canary → a judgement per metric → a verdict."""

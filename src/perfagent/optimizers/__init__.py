@@ -1,0 +1,1 @@
+"""Findings → proposals: KV cache, quantization and batching."""

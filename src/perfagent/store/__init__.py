@@ -1,0 +1,1 @@
+"""Edge: SQLite by default; migrations."""
