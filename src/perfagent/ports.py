@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
+from perfagent.domain.service import Service
 from perfagent.domain.snapshot import Snapshot, Target
 
 
@@ -83,9 +84,33 @@ class History(Protocol):
     """Snapshots kept for a while, so that windows outlive the process."""
 
     def add(self, snapshots: Sequence[Snapshot]) -> None:
-        """Keep these; older than the retention is forgotten."""
+        """Keep these, all or none; a second one of the same replica and instant takes the first one's place.
+
+        Forgotten is what lies further before the latest snapshot of all than the retention, and what exceeds the
+        bound on snapshots of one replica, oldest first.
+        """
         ...
 
     def since(self, target: str, start_s: float) -> Sequence[Snapshot]:
-        """A replica's snapshots from `start_s` on, in time order."""
+        """A replica's snapshots from `start_s` on, strictly rising in time; empty for an unknown replica."""
+        ...
+
+
+class Services(Protocol):
+    """The services that callers registered. They survive a restart."""
+
+    def put(self, service: Service) -> None:
+        """Keep this service, in place of the one with the same id."""
+        ...
+
+    def get(self, service_id: str) -> Service:
+        """The service as it was put. Raises `NotFound`."""
+        ...
+
+    def list(self) -> Sequence[Service]:
+        """All services by id."""
+        ...
+
+    def delete(self, service_id: str) -> None:
+        """Forget the service. Raises `NotFound`."""
         ...

@@ -11,7 +11,8 @@
         ├── BadAnswer       answered, but not with what was asked for (wrong status, redirect, not metrics)
         │   ├── TooLarge    more bytes or series than we are willing to read
         │   └── WrongEngine metrics of another engine, or of none that we know
-        └── ActuatorFailed  a change could not be made
+        ├── ActuatorFailed  a change could not be made
+        └── StoreFailed     the agent's own records cannot be opened, read or written
 
 An edge catches its library's error once and raises one of these `from` it.
 """
@@ -63,3 +64,7 @@ class WrongEngine(BadAnswer):
 
 class ActuatorFailed(Unavailable):
     """A change could not be made on a replica."""
+
+
+class StoreFailed(Unavailable):
+    """The agent's own records cannot be opened, read or written."""
