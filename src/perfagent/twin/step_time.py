@@ -1,0 +1,42 @@
+"""How long one engine step takes, from what is in it.
+
+With N tokens in the step, D decoding sequences, K context tokens they read and A query-key pairs of prefill:
+
+    t = base_s + per_token_s · softplus(N − ridge_tokens)
+        + per_sequence_s · D + per_context_token_s · K + per_pair_s · A
+
+The base reads the weights once; below the ridge that read takes longer than the arithmetic, so tokens ride along
+for free; above it each token costs arithmetic. The corner between the two is soft, because kernels differ.
+"""
+
+import math
+from dataclasses import dataclass
+
+CORNER_TOKENS = 30.0
+
+
+def softplus(tokens: float) -> float:
+    """max(0, tokens) with a rounded corner `CORNER_TOKENS` wide; never overflows."""
+    return max(tokens, 0.0) + CORNER_TOKENS * math.log1p(math.exp(-abs(tokens) / CORNER_TOKENS))
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """The constants of one (model, engine release, GPU, data types)."""
+
+    base_s: float
+    per_token_s: float
+    ridge_tokens: float
+    per_sequence_s: float
+    per_context_token_s: float
+    per_pair_s: float
+
+    def seconds(self, tokens: int, sequences: int, context_tokens: int, pairs: float) -> float:
+        """One step that is not empty."""
+        return (
+            self.base_s
+            + self.per_token_s * softplus(tokens - self.ridge_tokens)
+            + self.per_sequence_s * sequences
+            + self.per_context_token_s * context_tokens
+            + self.per_pair_s * pairs
+        )
