@@ -1,0 +1,22 @@
+"""A model of one continuous-batching engine, fitted to its live metrics: what would this change do?
+
+`Replica` plays requests against `SchedulerRules` with a `StepTime`; `fit` finds the step time in metrics alone.
+"""
+
+from perfagent.twin.observer import Finished, Observer
+from perfagent.twin.rules import SchedulerRules
+from perfagent.twin.scheduler import Replica
+from perfagent.twin.step_time import StepTime
+from perfagent.twin.workload import Lengths, Request, SharedPrefixes, Workload
+
+__all__ = [
+    "Finished",
+    "Lengths",
+    "Observer",
+    "Replica",
+    "Request",
+    "SchedulerRules",
+    "SharedPrefixes",
+    "StepTime",
+    "Workload",
+]
