@@ -1,0 +1,346 @@
+"""What follows from an event, and what is due: a rollout's whole behaviour, without any effect.
+
+`step` never looks at the world and `due` never remembers anything, so a rollout that is read back from its journal
+after a crash goes on exactly where it was. The share widens only by a promote verdict or a person's promote, and
+whatever goes wrong once a replica may have been touched leads to a rollback, which nobody can pause.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from perfagent.domain.errors import IllegalTransition
+from perfagent.domain.verdict import Verdict
+from perfagent.workflows.events import (
+    Aborted,
+    Applied,
+    Apply,
+    Approved,
+    CanaryLost,
+    CapturePrior,
+    DraftPlan,
+    Effect,
+    Event,
+    Expire,
+    Expired,
+    Judge,
+    Judged,
+    NothingToDo,
+    Paused,
+    Planned,
+    PlanRefused,
+    PriorStored,
+    Promoted,
+    Recovered,
+    Rejected,
+    Requested,
+    Restore,
+    Restoring,
+    Resumed,
+    RolledBack,
+    Stumbled,
+    Touching,
+    Watch,
+)
+from perfagent.workflows.model import Approval, Hold, Phase, Plan, Rollout, StageRecord
+
+MAX_ATTEMPTS = 8
+"""Failures in a row after which patience ends; with the back-off below that is about four minutes."""
+LONGEST_BACKOFF_S = 60.0
+
+
+def begin(rollout_id: str, event: Requested) -> Rollout:
+    """The rollout that its first event makes."""
+    return Rollout(rollout_id, event.request, created_at_s=event.at_s, updated_at_s=event.at_s)
+
+
+def fold(rollout_id: str, events: Iterable[Event]) -> Rollout:
+    """The rollout that these events have made. Raises `IllegalTransition` where they cannot have happened so."""
+    rest = iter(events)
+    first = next(rest, None)
+    if not isinstance(first, Requested):
+        raise IllegalTransition(f"rollout {rollout_id} does not begin with a request")
+    rollout = begin(rollout_id, first)
+    for event in rest:
+        rollout = step(rollout, event)
+    return rollout
+
+
+def due(rollout: Rollout, now_s: float) -> Effect | None:
+    """What the world has yet to be told or asked. It follows from the state, so a restart simply asks again."""
+    if now_s < rollout.retry_at_s:
+        return None
+    match rollout.phase:
+        case Phase.PENDING:
+            return DraftPlan()
+        case Phase.AWAITING_APPROVAL | Phase.HELD if overdue(rollout, now_s):
+            return Expire()
+        case Phase.HELD if rollout.touched:
+            return Watch()
+        case Phase.ROLLING_OUT if not rollout.captured:
+            return CapturePrior()
+        case Phase.ROLLING_OUT:
+            return Apply(rollout.planned.stages[rollout.stage].targets)
+        case Phase.MONITORING if rollout.judge_at_s is not None and now_s >= rollout.judge_at_s:
+            return Judge()
+        case Phase.MONITORING:
+            return Watch()
+        case Phase.ROLLING_BACK:
+            return Restore(rollout.touched)
+        case _:
+            return None
+
+
+def overdue(rollout: Rollout, now_s: float) -> bool:
+    """Whether patience with the present phase is at its end."""
+    return rollout.deadline_s is not None and now_s >= rollout.deadline_s
+
+
+def repeats(rollout: Rollout, event: Event) -> bool:
+    """Whether a person says again what is already so: no error, and nothing to record."""
+    match event:
+        case Approved(plan_hash=plan_hash):
+            return rollout.approval is not None and rollout.approval.plan_hash == plan_hash
+        case Rejected():
+            return rollout.phase is Phase.REJECTED
+        case Aborted():
+            return rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
+        case Paused():
+            return rollout.phase is Phase.HELD
+        case Resumed():
+            return rollout.phase in (Phase.ROLLING_OUT, Phase.MONITORING)
+        case Promoted():
+            widened = rollout.phase is Phase.ROLLING_OUT and rollout.stage > 0
+            return widened or (rollout.phase is Phase.COMPLETED and bool(rollout.history))
+        case _:
+            return False
+
+
+def step(rollout: Rollout, event: Event) -> Rollout:
+    """The rollout after the event. Raises `IllegalTransition` where it does not apply."""
+    match event:
+        case Stumbled():
+            after = _stumbled(rollout, event)
+        case Recovered() if rollout.attempts:
+            after = _calm(rollout)
+        case Aborted(at_s, who, why) if rollout.active and rollout.phase is not Phase.ROLLING_BACK:
+            after = _roll_back(_calm(rollout), at_s, f"aborted by {who}: {why}")
+        case _:
+            after = _calm(_BY_PHASE.get(rollout.phase, _nothing_follows)(rollout, event))
+    return replace(after, seq=rollout.seq + 1, updated_at_s=event.at_s)
+
+
+def _pending(rollout: Rollout, event: Event) -> Rollout:
+    match event:
+        case Planned(at_s, plan):
+            planned = replace(rollout, plan=plan)
+            if not (plan.needs_approval or rollout.request.requires_approval):
+                return _start(planned, plan, at_s, plan.description)
+            return replace(
+                planned,
+                phase=Phase.AWAITING_APPROVAL,
+                deadline_s=at_s + plan.pace.approval_timeout_s,
+                reason="waiting for a person to approve the plan",
+            )
+        case NothingToDo(_, reason):
+            return replace(rollout, phase=Phase.COMPLETED, reason=reason)
+        case PlanRefused(_, reason):
+            return replace(rollout, phase=Phase.FAILED, reason=reason)
+        case _:
+            return _nothing_follows(rollout, event)
+
+
+def _awaiting_approval(rollout: Rollout, event: Event) -> Rollout:
+    plan = rollout.planned
+    match event:
+        case Approved(at_s, who, why, plan_hash):
+            if plan_hash != plan.hash:
+                raise IllegalTransition("the approval is for another plan than the present one; look at it again")
+            approved = replace(rollout, approval=Approval(who, why, at_s, plan_hash))
+            return _start(approved, plan, at_s, f"approved by {who}: {why}")
+        case Rejected(_, who, why):
+            return replace(rollout, phase=Phase.REJECTED, deadline_s=None, reason=f"rejected by {who}: {why}")
+        case Expired():
+            return replace(rollout, phase=Phase.REJECTED, deadline_s=None, reason="nobody approved the plan in time")
+        case _:
+            return _nothing_follows(rollout, event)
+
+
+def _rolling_out(rollout: Rollout, event: Event) -> Rollout:
+    pace = rollout.planned.pace
+    match event:
+        case PriorStored(at_s, captured) if not rollout.captured:
+            stored = replace(rollout, captured=captured, captured_at_s=at_s)
+            return _enter_stage(stored, 0, at_s, "every replica's configuration is stored")
+        case Touching(at_s, targets) if rollout.captured:
+            touched = (*rollout.touched, *(target for target in targets if target not in rollout.touched))
+            return replace(rollout, touched=touched, deadline_s=at_s + pace.ready_timeout_s)
+        case Applied(at_s) if set(rollout.planned.stages[rollout.stage].targets) <= set(rollout.touched):
+            observed_from_s = at_s + pace.warm_up_s
+            ready = replace(rollout, applied_at_s=at_s, observed_from_s=observed_from_s)
+            return _observe(_record(ready, applied_at_s=at_s), observed_from_s + pace.monitoring_s, "observing")
+        case CanaryLost(at_s, target, reason):
+            return _roll_back(rollout, at_s, f"{target}: {reason}")
+        case Expired(at_s):
+            return _give_up(rollout, at_s, "the replicas did not become ready in time")
+        case Paused(at_s, who, why):
+            return _hold(rollout, at_s, Phase.ROLLING_OUT, f"paused by {who}: {why}")
+        case _:
+            return _nothing_follows(rollout, event)
+
+
+def _monitoring(rollout: Rollout, event: Event) -> Rollout:
+    match event:
+        case Judged():
+            return _judged(rollout, event)
+        case CanaryLost(at_s, target, reason):
+            return _roll_back(rollout, at_s, f"{target}: {reason}")
+        case Paused(at_s, who, why):
+            return _hold(rollout, at_s, Phase.MONITORING, f"paused by {who}: {why}")
+        case Promoted(at_s, who, why):
+            return _promote(rollout, at_s, (f"promoted by {who}: {why}",))
+        case _:
+            return _nothing_follows(rollout, event)
+
+
+def _judged(rollout: Rollout, event: Judged) -> Rollout:
+    pace, at_s, verdict = rollout.planned.pace, event.at_s, event.verdict
+    looked = _record(replace(rollout, health=event.health), looks=(*rollout.history[-1].looks, verdict))
+    least = rollout.request.health_threshold
+    if least is not None and event.health is not None and event.health < least:
+        return _roll_back(looked, at_s, f"the canary's health is {event.health:.0f}, below {least:.0f}")
+    said = "; ".join(verdict.reasons)
+    match verdict.verdict:
+        case Verdict.ROLL_BACK:
+            return _roll_back(looked, at_s, said)
+        case Verdict.PROMOTE if rollout.request.auto_rollout or rollout.stage + 1 == len(rollout.planned.stages):
+            return _promote(looked, at_s, verdict.reasons)
+        case Verdict.PROMOTE:
+            return _hold(looked, at_s, Phase.MONITORING, f"waiting for a person to promote: {said}")
+        case Verdict.HOLD if rollout.extensions < pace.extensions:
+            longer = replace(looked, extensions=rollout.extensions + 1)
+            return _observe(longer, at_s + pace.monitoring_s, f"observing longer: {said}")
+        case Verdict.HOLD:
+            return _hold(looked, at_s, Phase.MONITORING, f"not enough evidence: {said}")
+
+
+def _held(rollout: Rollout, event: Event) -> Rollout:
+    pace, resume = rollout.planned.pace, rollout.hold.resume if rollout.hold else None
+    match event:
+        case Expired(at_s):
+            return _roll_back(rollout, at_s, f"held for too long ({rollout.reason})")
+        case CanaryLost(at_s, target, reason):
+            return _roll_back(rollout, at_s, f"{target}: {reason}")
+        case Promoted(at_s, who, why) if resume is Phase.MONITORING:
+            return _promote(rollout, at_s, (f"promoted by {who}: {why}",))
+        case Resumed(at_s, who, why) if resume is Phase.MONITORING:
+            return _observe(rollout, at_s + pace.monitoring_s, f"resumed by {who}: {why}")
+        case Resumed(at_s, who, why) if resume is Phase.ROLLING_OUT:
+            deadline_s = at_s + pace.ready_timeout_s
+            reason = f"resumed by {who}: {why}"
+            return replace(rollout, phase=Phase.ROLLING_OUT, hold=None, deadline_s=deadline_s, reason=reason)
+        case _:
+            return _nothing_follows(rollout, event)
+
+
+def _rolling_back(rollout: Rollout, event: Event) -> Rollout:
+    match event:
+        case Restoring(at_s, targets):
+            begun = (*rollout.restoring, *(target for target in targets if target not in rollout.restoring))
+            return replace(rollout, restoring=begun, restoring_at_s=at_s)
+        case RolledBack(_, unready):
+            warning = f"; not ready again, look at: {', '.join(unready)}" if unready else ""
+            return replace(rollout, phase=Phase.ROLLED_BACK, reason=rollout.reason + warning)
+        case _:
+            return _nothing_follows(rollout, event)
+
+
+_BY_PHASE = {
+    Phase.PENDING: _pending,
+    Phase.AWAITING_APPROVAL: _awaiting_approval,
+    Phase.ROLLING_OUT: _rolling_out,
+    Phase.MONITORING: _monitoring,
+    Phase.HELD: _held,
+    Phase.ROLLING_BACK: _rolling_back,
+}
+
+
+def _nothing_follows(rollout: Rollout, event: Event) -> Rollout:
+    raise IllegalTransition(f"{type(event).__name__} does not apply to a rollout that is {rollout.phase}")
+
+
+def _start(rollout: Rollout, plan: Plan, at_s: float, reason: str) -> Rollout:
+    if plan.by_hand:
+        return _hold(rollout, at_s, None, f"no actuator: apply by hand: {' '.join(plan.flags)}")
+    return replace(rollout, phase=Phase.ROLLING_OUT, deadline_s=at_s + plan.pace.ready_timeout_s, reason=reason)
+
+
+def _enter_stage(rollout: Rollout, index: int, at_s: float, reason: str) -> Rollout:
+    plan = rollout.planned
+    stage = plan.stages[index]
+    record = StageRecord(
+        stage.percent, stage.actual_percent, stage.targets, started_at_s=at_s, warm_up_s=plan.pace.warm_up_s
+    )
+    return replace(
+        rollout,
+        phase=Phase.ROLLING_OUT,
+        stage=index,
+        applied_at_s=None,
+        observed_from_s=None,
+        judge_at_s=None,
+        extensions=0,
+        hold=None,
+        deadline_s=at_s + plan.pace.ready_timeout_s,
+        history=(*rollout.history, record),
+        reason=reason,
+    )
+
+
+def _observe(rollout: Rollout, judge_at_s: float, reason: str) -> Rollout:
+    return replace(rollout, phase=Phase.MONITORING, judge_at_s=judge_at_s, deadline_s=None, hold=None, reason=reason)
+
+
+def _hold(rollout: Rollout, at_s: float, resume: Phase | None, reason: str) -> Rollout:
+    deadline_s = at_s + rollout.planned.pace.hold_timeout_s
+    return replace(rollout, phase=Phase.HELD, hold=Hold(reason, resume), deadline_s=deadline_s, reason=reason)
+
+
+def _promote(rollout: Rollout, at_s: float, reasons: tuple[str, ...]) -> Rollout:
+    ended = _record(rollout, ended_at_s=at_s, verdict=Verdict.PROMOTE, reasons=reasons)
+    if rollout.stage + 1 < len(rollout.planned.stages):
+        return _enter_stage(ended, rollout.stage + 1, at_s, "; ".join(reasons))
+    return replace(ended, phase=Phase.COMPLETED, hold=None, deadline_s=None, reason="; ".join(reasons))
+
+
+def _roll_back(rollout: Rollout, at_s: float, reason: str) -> Rollout:
+    ended = replace(rollout, hold=None, deadline_s=None, judge_at_s=None, reason=reason)
+    if rollout.history and rollout.history[-1].ended_at_s is None:
+        ended = _record(ended, ended_at_s=at_s, verdict=Verdict.ROLL_BACK, reasons=(reason,))
+    if rollout.touched:
+        return replace(ended, phase=Phase.ROLLING_BACK)
+    return replace(ended, phase=Phase.ROLLED_BACK, reason=f"{reason}; nothing had been changed")
+
+
+def _give_up(rollout: Rollout, at_s: float, reason: str) -> Rollout:
+    """Back where something may have been touched; failed where nothing was."""
+    after = _roll_back(rollout, at_s, reason)
+    return after if rollout.touched else replace(after, phase=Phase.FAILED)
+
+
+def _stumbled(rollout: Rollout, event: Stumbled) -> Rollout:
+    if not rollout.active or rollout.phase is Phase.AWAITING_APPROVAL:
+        return _nothing_follows(rollout, event)
+    attempts = rollout.attempts + 1
+    if attempts >= MAX_ATTEMPTS and rollout.phase in (Phase.PENDING, Phase.ROLLING_OUT, Phase.MONITORING):
+        return _calm(_give_up(rollout, event.at_s, f"gave up after {attempts} attempts: {event.reason}"))
+    wait_s = min(LONGEST_BACKOFF_S, 2.0**attempts)
+    return replace(rollout, attempts=attempts, retry_at_s=event.at_s + wait_s, trouble=event.reason)
+
+
+def _calm(rollout: Rollout) -> Rollout:
+    return replace(rollout, attempts=0, retry_at_s=0.0, trouble="")
+
+
+def _record(rollout: Rollout, **changes: object) -> Rollout:
+    """The rollout with its current stage's record changed."""
+    latest = replace(rollout.history[-1], **changes)  # type: ignore[arg-type]
+    return replace(rollout, history=(*rollout.history[:-1], latest))
