@@ -1,7 +1,7 @@
 """What can be turned on an inference server, in one vocabulary for all engines, and how it is set right now."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from perfagent.domain.errors import InvalidInput
@@ -68,6 +68,8 @@ class EffectiveConfig:
     settings: Mapping[Knob, Setting]
     release: str | None = None
     """The engine's version, such as `0.26.0`."""
+    at_least: Mapping[Knob, float] = field(default_factory=dict)
+    """Knobs left at a default that depends on the hardware: the smallest value that it has anywhere."""
 
     def value(self, knob: Knob) -> KnobValue | None:
         """The knob's value, or None where it is not known."""

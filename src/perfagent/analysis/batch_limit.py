@@ -1,0 +1,64 @@
+"""`batch_limit`: requests wait although the KV cache has room, because no more may run at once.
+
+Where nobody told the limit it is inferred from a running count that stays flat under a queue. An engine that is busy
+with prompts also shows a flat count, so inference further asks that slots are mostly taken by decoding.
+"""
+
+from perfagent.analysis.limits import LIMITS, Limits
+from perfagent.analysis.severity import of_wait
+from perfagent.analysis.signals import Signals
+from perfagent.domain.finding import Cause, Evidence, Finding, Symptom
+from perfagent.domain.knob import Knob
+from perfagent.domain.metric import Metric
+
+
+def batch_limit(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
+    """A queue while running sits at the limit on running requests and the KV cache has room."""
+    share, running, peak = signals.queue_share, signals.running_queueing, signals.running_peak
+    if share is None or share < limits.queueing_share or running is None or not peak:
+        return None
+    kv, wait_share = signals.kv_queueing, signals.wait_share
+    if (kv is not None and kv >= limits.kv_full) or (wait_share is not None and wait_share < limits.wait_share):
+        return None
+    told = signals.limit(Knob.MAX_NUM_SEQS)
+    if told is None and not _may_infer(signals, limits):
+        return None
+    cap = peak if told is None else told
+    if running < cap * (limits.flat if told is None else limits.at_limit) or peak > cap:
+        return None
+    room = "KV usage is not exported" if kv is None else f"the KV cache is {kv:.0%} full"
+    known = "" if told is not None else " (inferred: running never exceeds it while others wait)"
+    evidence = [
+        Evidence(
+            Metric.RUNNING, "mean while others wait", running, cap, "running well below the limit while others wait"
+        ),
+        Evidence(Metric.WAITING, "mean while busy", signals.waiting_mean or 0.0, 1.0, "nobody waiting at most scrapes"),
+    ]
+    if kv is not None:
+        evidence.append(
+            Evidence(Metric.KV_USAGE, "mean while others wait", kv, limits.kv_full, "KV usage near 1 or preemptions")
+        )
+    certain = (1.0 if told is not None else 0.7) * (1.0 if kv is not None and kv < limits.kv_room else 0.7)
+    return Finding(
+        Cause.BATCH_LIMIT,
+        Symptom.QUEUE_BUILDUP,
+        of_wait(wait_share),
+        round(signals.certainty * certain, 2),
+        signals.window.target,
+        f"{signals.waiting_mean or 0:.0f} requests wait while {running:.1f} run "
+        f"at the limit of {cap:.0f}{known}; {room}.",
+        tuple(evidence),
+    )
+
+
+def _may_infer(signals: Signals, limits: Limits) -> bool:
+    peak, kv = signals.running_peak or 0.0, signals.kv_queueing
+    decode, prefill = signals.decode_s, signals.prefill_s
+    return (
+        kv is not None
+        and kv < limits.kv_room
+        and peak >= signals.at_least(Knob.MAX_NUM_SEQS)
+        and decode is not None
+        and prefill is not None
+        and decode > prefill
+    )

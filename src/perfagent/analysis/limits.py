@@ -1,0 +1,38 @@
+"""Where the detectors draw their lines, each with its source. None of them was taken from a recording."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Thresholds of the detectors."""
+
+    queueing_share: float = 0.5
+    """Waiting at most scrapes is a queue; at fewer it is a burst that drains. Definition of "mostly"."""
+    wait_share: float = 0.05
+    """A queue that takes less of a request's life than this hurts nobody. Definition of "negligible"."""
+    kv_full: float = 0.9
+    """KV usage from which on it binds. Source: SGLang hyperparameter tuning guide ("> 0.9" while requests wait)."""
+    kv_room: float = 0.7
+    """KV usage below which more requests surely fit. Source: catalogue of symptoms, table of binding constraints."""
+    preemptions_per_min: float = 1.0
+    """Evictions up to about one a minute are fine. Source: SGLang hyperparameter tuning guide."""
+    at_limit: float = 0.75
+    """Running / limit while others wait: a slot stands empty for a moment after each finish, at small limits often."""
+    flat: float = 0.8
+    """Running / its peak while others wait, from which on an unknown limit may be inferred."""
+    step_fill: float = 0.6
+    """Tokens per step / budget from which on steps count as filled: the estimate is coarse (mean ITL for step time)."""
+    small_budget_tokens: float = 2048
+    """Smallest default budget of any engine on a GPU (vLLM below 70 GiB, SGLang below 35 GB): less is tight."""
+    decode_slowdown: float = 2.0
+    """ITL at the larger batches / at the smaller ones: from 2 on, most of a step is the batch's, not the weights'."""
+    decode_batch: float = 8
+    """Fewer requests than this do not make decoding heavy. Definition of a small batch."""
+    prefill_token_share: float = 0.3
+    """Prompt tokens / all tokens above which slow steps may be prefill's doing. Definition of decode-dominated."""
+    growth: float = 1.25
+    """Later queue / earlier queue from which on it grows. Poisson arrivals below capacity do not sustain it."""
+
+
+LIMITS = Limits()

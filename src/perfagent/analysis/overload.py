@@ -1,0 +1,42 @@
+"""`overload`: more comes in than any configuration here can serve.
+
+Named only when no setting explains the queue: the KV cache has room, running is below its limit, steps are not small.
+"""
+
+from perfagent.analysis.limits import LIMITS, Limits
+from perfagent.analysis.severity import of_wait
+from perfagent.analysis.signals import Signals
+from perfagent.domain.finding import Cause, Evidence, Finding, Symptom
+from perfagent.domain.metric import Metric
+
+
+def overload(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
+    """A queue that stands and grows through the window."""
+    share, arrivals, served = signals.queue_share, signals.arrivals_per_s, signals.finished_per_s
+    if share is None or share < limits.queueing_share or arrivals is None or served is None or served <= 0:
+        return None
+    growth = _growth(signals)
+    if growth is None or growth < limits.growth or arrivals <= served:
+        return None
+    return Finding(
+        Cause.OVERLOAD,
+        Symptom.QUEUE_BUILDUP,
+        of_wait(signals.wait_share),
+        round(signals.certainty * 0.7, 2),
+        signals.window.target,
+        f"{arrivals:.2f} requests/s arrive and {served:.2f} are served; the queue grows and no limit explains it.",
+        (
+            Evidence(Metric.WAITING, "second half / first half", growth, limits.growth, "a queue that drains"),
+            Evidence(Metric.FINISHED, "arrivals / served", arrivals / served, 1.0, "served as many as arrive"),
+        ),
+    )
+
+
+def _growth(signals: Signals) -> float | None:
+    """Mean queue in the second half of the busy scrapes over that in the first half."""
+    levels = [signals.waiting[at] for at in signals.busy if at in signals.waiting]
+    half = len(levels) // 2
+    if half < 2:
+        return None
+    early, late = sum(levels[:half]) / half, sum(levels[-half:]) / half
+    return late / max(early, 1.0)

@@ -1,0 +1,72 @@
+"""`prefill_budget`: prompts are cut into many small steps, so requests wait for their first token.
+
+Steps count as filled when token rates × ITL come near the budget. With a budget at or above what engines choose
+by themselves, filled steps mean that the hardware is at its limit: that is overload, not a setting.
+"""
+
+from perfagent.analysis.limits import LIMITS, Limits
+from perfagent.analysis.severity import of_wait
+from perfagent.analysis.signals import Signals
+from perfagent.domain.finding import Cause, Evidence, Finding, Symptom
+from perfagent.domain.knob import Knob
+from perfagent.domain.metric import Metric
+
+
+def prefill_budget(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
+    """Requests wait, the KV cache has room, running is below its limit, and steps are full at a small budget."""
+    share, prompt, step = signals.queue_share, signals.prompt_tokens_per_request, signals.step_tokens
+    if share is None or share < limits.queueing_share or prompt is None or step is None:
+        return None
+    kv = signals.kv_queueing
+    if (kv is not None and kv >= limits.kv_full) or _at_batch_limit(signals, limits):
+        return None
+    told = signals.limit(Knob.MAX_NUM_BATCHED_TOKENS)
+    if told is None and (kv is None or not _may_infer(signals, step, prompt, limits)):
+        return None
+    budget = step if told is None else told
+    if budget >= limits.small_budget_tokens or prompt <= budget or step < limits.step_fill * budget:
+        return None
+    pieces = prompt / budget
+    how = "" if told is not None else " (inferred from token rates and ITL)"
+    wait_share = _share_before_first_token(signals)
+    return Finding(
+        Cause.PREFILL_BUDGET,
+        Symptom.HIGH_LATENCY,
+        of_wait(wait_share),
+        round(signals.certainty * (0.9 if told is not None else 0.6), 2),
+        signals.window.target,
+        f"Prompts of {prompt:.0f} tokens are read in about {pieces:.0f} steps of at most {budget:.0f} tokens{how}, "
+        f"and {signals.waiting_mean or 0:.0f} requests wait behind them.",
+        (
+            Evidence(
+                Metric.STEP_TOKENS, "tokens per step while others wait", step, budget, "steps well below the budget"
+            ),
+            Evidence(
+                Metric.PROMPT_LENGTH, "mean of finished requests", prompt, budget, "prompts that fit into one step"
+            ),
+            Evidence(
+                Metric.WAITING, "mean while busy", signals.waiting_mean or 0.0, 1.0, "nobody waiting at most scrapes"
+            ),
+        ),
+    )
+
+
+def _at_batch_limit(signals: Signals, limits: Limits) -> bool:
+    cap, running = signals.limit(Knob.MAX_NUM_SEQS), signals.running_queueing
+    return cap is not None and running is not None and running >= limits.at_limit * cap
+
+
+def _may_infer(signals: Signals, step: float, prompt: float, limits: Limits) -> bool:
+    """A backlog of prompts that outlast several small steps, on a server that is not known to allow larger ones."""
+    decode, prefill = signals.decode_s, signals.prefill_s
+    small = signals.at_least(Knob.MAX_NUM_BATCHED_TOKENS) < limits.small_budget_tokens
+    busy_reading = decode is not None and prefill is not None and prefill > decode
+    return small and busy_reading and prompt >= 4 * step
+
+
+def _share_before_first_token(signals: Signals) -> float | None:
+    before = [value for value in (signals.wait_s, signals.prefill_s) if value is not None]
+    decode = signals.decode_s
+    if not before or decode is None or sum(before) + decode <= 0:
+        return None
+    return sum(before) / (sum(before) + decode)

@@ -1,0 +1,257 @@
+"""The figures that detectors look at, computed once per window.
+
+What matters is what happened while the server had work: an idle stretch before or after a load says nothing about its
+limits. A scrape is *busy* when requests run or wait, *queueing* when at least one waits for room.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from math import isfinite
+
+from perfagent.domain.histogram import Histogram, merge
+from perfagent.domain.knob import EffectiveConfig, Knob
+from perfagent.domain.metric import Metric
+from perfagent.domain.window import Window, increase, levels, observed
+
+
+@dataclass(frozen=True)
+class Signals:
+    """One window of one replica beside its configuration. Every figure is None where it cannot be known."""
+
+    window: Window
+    config: EffectiveConfig
+
+    @cached_property
+    def running(self) -> dict[float, float]:
+        """Running requests by scrape time."""
+        return dict(levels(self.window, Metric.RUNNING))
+
+    @cached_property
+    def waiting(self) -> dict[float, float]:
+        """Requests waiting for room by scrape time; those deferred for other reasons are taken off where told."""
+        deferred = dict(levels(self.window, Metric.WAITING_DEFERRED))
+        return {at: max(0.0, n - deferred.get(at, 0.0)) for at, n in levels(self.window, Metric.WAITING)}
+
+    @cached_property
+    def kv_usage(self) -> dict[float, float]:
+        """KV cache usage by scrape time."""
+        return dict(levels(self.window, Metric.KV_USAGE))
+
+    @cached_property
+    def busy(self) -> tuple[float, ...]:
+        """Times of the scrapes at which requests ran or waited."""
+        return tuple(at for at in self.running if self.running[at] + self.waiting.get(at, 0.0) > 0)
+
+    @cached_property
+    def queueing(self) -> tuple[float, ...]:
+        """Times of the busy scrapes at which at least one request waited for room."""
+        return tuple(at for at in self.busy if self.waiting.get(at, 0.0) >= 1)
+
+    @property
+    def queue_share(self) -> float | None:
+        """Share of the busy scrapes at which somebody waited."""
+        return len(self.queueing) / len(self.busy) if self.busy and self.waiting else None
+
+    @property
+    def running_mean(self) -> float | None:
+        """Running requests while busy."""
+        return _mean(self.running, self.busy)
+
+    @property
+    def waiting_mean(self) -> float | None:
+        """Waiting requests while busy."""
+        return _mean(self.waiting, self.busy)
+
+    @property
+    def running_queueing(self) -> float | None:
+        """Running requests while others waited."""
+        return _mean(self.running, self.queueing)
+
+    @property
+    def running_peak(self) -> float | None:
+        """Most requests seen running while others waited."""
+        return max((self.running[at] for at in self.queueing), default=None)
+
+    @property
+    def kv_queueing(self) -> float | None:
+        """KV usage while requests waited."""
+        return _mean(self.kv_usage, self.queueing)
+
+    @property
+    def kv_mean(self) -> float | None:
+        """KV usage while busy."""
+        return _mean(self.kv_usage, self.busy)
+
+    @property
+    def kv_peak(self) -> float | None:
+        """Highest KV usage seen."""
+        return max(self.kv_usage.values(), default=None)
+
+    @cached_property
+    def busy_pairs(self) -> tuple[Window, ...]:
+        """The stretches between neighbouring scrapes that had work at either end."""
+        return self._pairs(set(self.busy))
+
+    @cached_property
+    def queueing_pairs(self) -> tuple[Window, ...]:
+        """The stretches between neighbouring scrapes at whose end somebody waited."""
+        at = set(self.queueing)
+        return tuple(pair for pair in self.busy_pairs if pair.end_s in at)
+
+    def _pairs(self, at: set[float]) -> tuple[Window, ...]:
+        return tuple(Window((a, b)) for a, b in pairwise(self.window.snapshots) if a.at_s in at or b.at_s in at)
+
+    @cached_property
+    def ttft_s(self) -> float | None:
+        """Mean time to first token."""
+        return self._exact_mean(Metric.TTFT)
+
+    @cached_property
+    def itl_s(self) -> float | None:
+        """Mean gap between output tokens."""
+        return self._exact_mean(Metric.ITL)
+
+    @cached_property
+    def e2e_s(self) -> float | None:
+        """Mean time from acceptance to the last token."""
+        return self._exact_mean(Metric.E2E)
+
+    @cached_property
+    def queue_s(self) -> float | None:
+        """Mean time in the queue as the engine books it: requests that still wait are not in it yet."""
+        return self._exact_mean(Metric.QUEUE_TIME)
+
+    @cached_property
+    def generation_tokens_per_request(self) -> float | None:
+        """Mean output length of finished requests."""
+        return self._exact_mean(Metric.GENERATION_LENGTH)
+
+    @cached_property
+    def prompt_tokens_per_request(self) -> float | None:
+        """Mean prompt length of finished requests."""
+        return self._exact_mean(Metric.PROMPT_LENGTH)
+
+    @cached_property
+    def decode_s(self) -> float | None:
+        """Mean time a request spends decoding: booked by the engine, else ITL × output length."""
+        booked = self._exact_mean(Metric.DECODE_TIME)
+        if booked is not None:
+            return booked
+        if self.itl_s is None or self.generation_tokens_per_request is None:
+            return None
+        return self.itl_s * self.generation_tokens_per_request
+
+    @cached_property
+    def prefill_s(self) -> float | None:
+        """Mean time from scheduling to the first token: booked by the engine, else what E2E leaves."""
+        booked = self._exact_mean(Metric.PREFILL_TIME)
+        if booked is not None:
+            return booked
+        if self.e2e_s is None or self.decode_s is None or self.queue_s is None:
+            return None
+        return max(0.0, self.e2e_s - self.queue_s - self.decode_s)
+
+    @cached_property
+    def finished_per_s(self) -> float | None:
+        """Requests finished per busy second."""
+        return self.busy_rate(Metric.FINISHED)
+
+    @cached_property
+    def arrivals_per_s(self) -> float | None:
+        """Requests that came per busy second: those finished plus those that now run or wait in addition."""
+        seconds = sum(pair.span_s for pair in self.busy_pairs)
+        if self.finished_per_s is None or seconds <= 0 or len(self.busy) < 2:
+            return None
+        first, last = self.window.snapshots[0].at_s, self.window.snapshots[-1].at_s
+        held = [self.running.get(at, 0.0) + self.waiting.get(at, 0.0) for at in (first, last)]
+        return max(0.0, self.finished_per_s + (held[1] - held[0]) / seconds)
+
+    @cached_property
+    def preemptions(self) -> float | None:
+        """Requests evicted for want of KV blocks within the window."""
+        return increase(self.window, Metric.PREEMPTIONS)
+
+    @property
+    def preemptions_per_min(self) -> float | None:
+        """Evictions per busy minute."""
+        per_s = self.busy_rate(Metric.PREEMPTIONS)
+        return None if per_s is None else 60 * per_s
+
+    @cached_property
+    def wait_s(self) -> float | None:
+        """How long a request waits for room: booked queue time, or by Little's law from the queue's length.
+
+        The longer of the two counts: bookings lag behind a growing queue, and scrapes may miss a short one.
+        """
+        served, waiting = self.finished_per_s, self.waiting_mean
+        by_length = waiting / served if served and waiting is not None else None
+        known = [value for value in (self.queue_s, by_length) if value is not None]
+        return max(known) if known else None
+
+    @property
+    def wait_share(self) -> float | None:
+        """Share of a request's life spent waiting for room."""
+        if self.wait_s is None or self.e2e_s is None or self.queue_s is None:
+            return None
+        served_s = max(self.e2e_s - self.queue_s, 0.0)
+        whole = served_s + self.wait_s
+        return self.wait_s / whole if whole > 0 else None
+
+    @property
+    def step_tokens(self) -> float | None:
+        """Tokens computed per step while requests waited, from token rates and ITL.
+
+        Not read from the step histogram: engines book a whole prompt in the step that finishes it.
+        """
+        pairs = self.queueing_pairs
+        seconds = sum(pair.span_s for pair in pairs)
+        gaps = _merged(pairs, Metric.ITL)
+        prompt = _grown(pairs, Metric.PROMPT_TOKENS_COMPUTED)
+        if prompt is None:
+            prompt = _grown(pairs, Metric.PROMPT_TOKENS)
+        generated = _grown(pairs, Metric.GENERATION_TOKENS)
+        if seconds <= 0 or gaps is None or gaps.mean is None or prompt is None or generated is None:
+            return None
+        return (prompt + generated) / seconds * gaps.mean
+
+    def busy_rate(self, metric: Metric) -> float | None:
+        """Increase of a counter per busy second."""
+        seconds = sum(pair.span_s for pair in self.busy_pairs)
+        grown = _grown(self.busy_pairs, metric)
+        return grown / seconds if grown is not None and seconds > 0 else None
+
+    def limit(self, knob: Knob) -> float | None:
+        """A numeric setting, where it is known for sure."""
+        return self.config.number(knob)
+
+    def at_least(self, knob: Knob) -> float:
+        """What a numeric setting is not below: its value where known, else its smallest default, else 0."""
+        known = self.limit(knob)
+        return self.config.at_least.get(knob, 0.0) if known is None else known
+
+    @property
+    def certainty(self) -> float:
+        """0–1: how much a pattern over these scrapes is worth. Six busy scrapes make a pattern, one is a hint."""
+        if self.window.since_start:
+            return 0.5
+        return min(1.0, 0.4 + 0.1 * len(self.busy))
+
+    def _exact_mean(self, metric: Metric) -> float | None:
+        seen = observed(self.window, metric)
+        return None if seen is None else seen.mean
+
+
+def _mean(values: dict[float, float], at: Sequence[float]) -> float | None:
+    known = [values[t] for t in at if t in values and isfinite(values[t])]
+    return sum(known) / len(known) if known else None
+
+
+def _grown(pairs: Sequence[Window], metric: Metric) -> float | None:
+    grown = [value for pair in pairs if (value := increase(pair, metric)) is not None]
+    return sum(grown) if grown else None
+
+
+def _merged(pairs: Sequence[Window], metric: Metric) -> Histogram | None:
+    return merge(seen for pair in pairs if (seen := observed(pair, metric)) is not None)

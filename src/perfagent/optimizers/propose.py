@@ -1,0 +1,95 @@
+"""Findings → proposals: every optimizer is asked, and the engine's table has the last word.
+
+No finding, no proposal; never past a bound, never an option that the release lacks, nothing that is in force already.
+"""
+
+from collections.abc import Callable, Sequence
+
+from perfagent import engines
+from perfagent.domain.errors import InvalidInput
+from perfagent.domain.finding import Cause, Diagnosis, Finding
+from perfagent.domain.knob import Change, EffectiveConfig
+from perfagent.domain.proposal import Advice, Proposal
+from perfagent.optimizers.batching import raise_running_limit, raise_token_budget
+from perfagent.optimizers.draft import Case, Draft
+from perfagent.optimizers.kv_cache import eight_bit_cache, lift_block_cap, more_memory
+from perfagent.optimizers.quantization import eight_bit_weights
+
+Rule = Callable[[Case], Draft | None]
+
+RULES: tuple[Rule, ...] = (
+    raise_running_limit,
+    raise_token_budget,
+    lift_block_cap,
+    more_memory,
+    eight_bit_cache,
+    eight_bit_weights,
+)
+"""In the order of preference for one finding: what cannot alter answers comes first."""
+
+
+def propose(diagnosis: Diagnosis, config: EffectiveConfig, engine: str) -> tuple[Proposal, ...]:
+    """Changes that answer the findings, best first. Each stands alone: one change per rollout."""
+    drafts = [
+        (finding, draft)
+        for finding in diagnosis.findings
+        for rule in RULES
+        if (draft := rule(Case(finding, diagnosis.figures, config))) is not None
+    ]
+    proposals: list[Proposal] = []
+    for finding, draft in drafts:
+        change = _accepted(draft, config, engine)
+        if change is not None:
+            proposals.append(_proposal(finding, draft, change, config, engine, priority=len(proposals) + 1))
+    return tuple(proposals)
+
+
+def advise(diagnosis: Diagnosis, proposals: Sequence[Proposal]) -> tuple[Advice, ...]:
+    """What to do about the findings that no configuration change answers."""
+    answered = {proposal.cause for proposal in proposals}
+    return tuple(_advice(finding, diagnosis) for finding in diagnosis.findings if finding.cause not in answered)
+
+
+def _accepted(draft: Draft, config: EffectiveConfig, engine: str) -> Change | None:
+    """The draft in the first spelling that the release takes; None when it takes none or has it in force already."""
+    for value in draft.alternatives:
+        if config.value(draft.knob) == value:
+            return None
+        change: Change = ((draft.knob, value),)
+        try:
+            engines.check(engine, change, config)
+        except InvalidInput:
+            continue
+        return change
+    return None
+
+
+def _proposal(
+    finding: Finding, draft: Draft, change: Change, config: EffectiveConfig, engine: str, *, priority: int
+) -> Proposal:
+    prior = config.value(draft.knob)
+    return Proposal(
+        optimizer=draft.optimizer,
+        cause=finding.cause,
+        change=change,
+        prior=() if prior is None else ((draft.knob, prior),),
+        flags=engines.spell(engine, change, config.release),
+        description=draft.description,
+        effects=draft.effects,
+        risks=draft.risks,
+        needs_approval=any(engines.alters_answers(engine, knob, value) for knob, value in change),
+        confidence=round(finding.confidence * draft.confidence, 2),
+        priority=priority,
+    )
+
+
+def _advice(finding: Finding, diagnosis: Diagnosis) -> Advice:
+    if finding.cause is Cause.OVERLOAD:
+        served, arrivals = diagnosis.figures.get("finished_per_s"), diagnosis.figures.get("arrivals_per_s")
+        times = f"about {arrivals / served:.1f} times the replicas" if served and arrivals else "more replicas"
+        return Advice(finding.cause, f"No setting serves this load: run {times}, or send less.")
+    return Advice(
+        finding.cause,
+        f"No change of settings that this release offers and that is not in force already answers {finding.cause}: "
+        "add replicas or hardware.",
+    )
