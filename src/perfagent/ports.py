@@ -5,6 +5,7 @@ from typing import Protocol
 
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
 from perfagent.domain.service import Service
+from perfagent.domain.service import Service
 from perfagent.domain.snapshot import Snapshot, Target
 
 
@@ -39,6 +40,22 @@ class Scraper(Protocol):
 
         An endpoint that is missing or closed is no error; what only it could tell stays unknown.
         """
+        ...
+
+
+class Collector(Protocol):
+    """Scrapes whole fleets on a schedule."""
+
+    async def collect(self, targets: Sequence[tuple[Target, str]]) -> Sequence[Snapshot]:
+        """Scrape those of the (replica, engine) pairs that are due now; one that fails is remembered, not raised."""
+        ...
+
+    def next_due_s(self) -> float:
+        """Unix seconds at which the next replica is due; in the past when one is overdue."""
+        ...
+
+    def trouble(self, target: str) -> str | None:
+        """Why the replica's last scrape failed, or None when it did not."""
         ...
 
 
@@ -113,4 +130,24 @@ class Services(Protocol):
 
     def delete(self, service_id: str) -> None:
         """Forget the service. Raises `NotFound`."""
+        ...
+
+
+class Services(Protocol):
+    """The services that the agent looks after."""
+
+    def put(self, service: Service) -> None:
+        """Add or replace a service."""
+        ...
+
+    def get(self, service_id: str) -> Service:
+        """The service of that id. Raises `NotFound`."""
+        ...
+
+    def list(self) -> Sequence[Service]:
+        """All services, by id."""
+        ...
+
+    def delete(self, service_id: str) -> None:
+        """Forget a service. Raises `NotFound`."""
         ...

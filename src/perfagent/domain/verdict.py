@@ -54,6 +54,9 @@ class PairedWindow:
     baseline_count: float
     """Observations behind the figure."""
     canary_count: float
+    baseline_replicas: int
+    """Replicas that contributed to the figure."""
+    canary_replicas: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,18 @@ def observed(window: Window, metric: Metric) -> Histogram | None:
     return merge(parts)
 
 
+def since_restart(window: Window) -> Window:
+    """The part after the last restart, which is the server as it is set now; the whole window when there was none.
+
+    A restart whose process has been seen only once leaves that one page, as its own lifetime.
+    """
+    for index in range(len(window.snapshots) - 1, 0, -1):
+        if _restarted(window.snapshots[index - 1], window.snapshots[index]):
+            rest = window.snapshots[index:]
+            return Window(rest) if len(rest) > 1 else lifetime(rest[0])
+    return window
+
+
 def resets(window: Window) -> int:
     """How often the replica restarted inside the window, seen by its start time or by token counters that fell."""
     return sum(_restarted(a, b) for a, b in pairwise(window.snapshots))
