@@ -5,7 +5,6 @@ from typing import Protocol
 
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
 from perfagent.domain.service import Service
-from perfagent.domain.service import Service
 from perfagent.domain.snapshot import Snapshot, Target
 
 
@@ -130,24 +129,4 @@ class Services(Protocol):
 
     def delete(self, service_id: str) -> None:
         """Forget the service. Raises `NotFound`."""
-        ...
-
-
-class Services(Protocol):
-    """The services that the agent looks after."""
-
-    def put(self, service: Service) -> None:
-        """Add or replace a service."""
-        ...
-
-    def get(self, service_id: str) -> Service:
-        """The service of that id. Raises `NotFound`."""
-        ...
-
-    def list(self) -> Sequence[Service]:
-        """All services, by id."""
-        ...
-
-    def delete(self, service_id: str) -> None:
-        """Forget a service. Raises `NotFound`."""
         ...
