@@ -1,0 +1,74 @@
+"""One contract, two ways to keep services."""
+
+import pytest
+from sqlalchemy import update
+
+from perfagent.domain.errors import NotFound, StoreFailed
+from perfagent.domain.knob import LaunchConfig
+from perfagent.domain.service import Policy, Service
+from perfagent.domain.share import Share
+from perfagent.domain.slo import Comparison, Objective, SloMetric, Statistic
+from perfagent.domain.snapshot import Target
+from perfagent.ports import Services
+from perfagent.store.database import Database
+from perfagent.store.memory import MemoryServices
+from perfagent.store.services import SqlServices
+from perfagent.store.tables import SERVICES
+
+CHAT = Service(
+    "chat",
+    "vllm",
+    (Target("chat-0", "http://10.0.3.11:8000"), Target("chat-1", "http://10.0.3.12:8000")),
+    objectives=(Objective(SloMetric.THROUGHPUT, 1000.0, Comparison.GREATER_THAN, Statistic.P95),),
+    actuator="emulated",
+    policy=Policy((Share(25), Share(100)), "always"),
+    launch=LaunchConfig(("--max-num-seqs", "8", "--enable-prefix-caching"), (("VLLM_USE_V1", "1"),)),
+    release="0.26.0",
+)
+PLAIN = Service("batch", "tgi", ())
+
+
+@pytest.fixture(params=["memory", "sql"])
+def services(request: pytest.FixtureRequest) -> Services:
+    return MemoryServices() if request.param == "memory" else SqlServices(request.getfixturevalue("database"))
+
+
+def test_a_service_comes_back_as_it_was_put(services: Services) -> None:
+    services.put(CHAT)
+    assert services.get("chat") == CHAT
+
+
+def test_services_are_listed_by_id(services: Services) -> None:
+    assert services.list() == []
+    services.put(CHAT)
+    services.put(PLAIN)
+    assert services.list() == [PLAIN, CHAT]
+
+
+def test_a_service_that_is_put_again_takes_the_place_of_the_first(services: Services) -> None:
+    services.put(CHAT)
+    services.put(Service("chat", "sglang", ()))
+    assert services.list() == [Service("chat", "sglang", ())]
+
+
+def test_a_deleted_service_is_gone(services: Services) -> None:
+    services.put(CHAT)
+    services.put(PLAIN)
+    services.delete("chat")
+    assert services.list() == [PLAIN]
+    with pytest.raises(NotFound, match="no service 'chat'"):
+        services.get("chat")
+
+
+def test_what_is_not_there_cannot_be_deleted(services: Services) -> None:
+    with pytest.raises(NotFound, match="no service 'chat'"):
+        services.delete("chat")
+
+
+def test_a_service_that_cannot_be_read_is_not_passed_over(database: Database) -> None:
+    services = SqlServices(database)
+    services.put(CHAT)
+    with database.transaction() as connection:
+        connection.execute(update(SERVICES).values(body="{"))
+    with pytest.raises(StoreFailed, match="unreadable service"):
+        services.list()
