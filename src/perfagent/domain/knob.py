@@ -16,6 +16,8 @@ class Knob(StrEnum):
     KV_CACHE_DTYPE = "kv_cache_dtype"
     KV_CACHE_TOKENS = "kv_cache_tokens"
     """Hard cap on the KV cache, in tokens or blocks as the engine counts it; a debugging aid on every engine."""
+    KV_CACHE_MEMORY_BYTES = "kv_cache_memory_bytes"
+    """Exact size of the KV cache; where it is set, the share of GPU memory has no effect."""
     KV_OFFLOADING_GIB = "kv_offloading_gib"
     QUANTIZATION = "quantization"
     ENABLE_PREFIX_CACHING = "enable_prefix_caching"
