@@ -1,7 +1,10 @@
 """`decode_bandwidth`: tokens come slower the more requests run, with nobody waiting and room in the KV cache.
 
-Seen by comparing the stretches with many running requests to those with few, within one window.
+A decoding step reads the weights once and each request's context: ITL = base + slope × running. The line is fitted
+through the stretches between scrapes; where the batch's part exceeds the base, decoding itself is the bottleneck.
 """
+
+from statistics import StatisticsError, correlation, linear_regression
 
 from perfagent.analysis.limits import LIMITS, Limits
 from perfagent.analysis.signals import Signals
@@ -11,45 +14,62 @@ from perfagent.domain.window import increase, mean_level, observed
 
 
 def decode_bandwidth(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
-    """ITL at least doubles from the lightest to the heaviest third of the window, and running does too."""
+    """ITL follows the number of running requests and is at least twice what one request alone would see."""
     share, kv = signals.queue_share, signals.kv_mean
     if share is None or share >= limits.queueing_share or kv is None or kv >= limits.kv_full:
         return None
     if _prompt_share(signals) > limits.prefill_token_share:
         return None
-    stretches = sorted(_stretches(signals))
-    third = len(stretches) // 3
-    if third < 1:
+    line = _line(signals, limits)
+    if line is None:
         return None
-    light, heavy = _means(stretches[:third]), _means(stretches[-third:])
-    slower = heavy[1] / light[1]
-    if slower < limits.decode_slowdown or heavy[0] < max(limits.decode_batch, limits.decode_slowdown * light[0]):
-        return None
+    base_s, heavy_s, running = line
+    slower = heavy_s / base_s
     return Finding(
         Cause.DECODE_BANDWIDTH,
         Symptom.HIGH_LATENCY,
         Severity.MEDIUM if slower < 2 * limits.decode_slowdown else Severity.HIGH,
         round(signals.certainty * 0.8, 2),
         signals.window.target,
-        f"The gap between tokens grows from {1000 * light[1]:.1f} to {1000 * heavy[1]:.1f} ms as running requests grow "
-        f"from {light[0]:.0f} to {heavy[0]:.0f}; nobody waits and the KV cache has room.",
+        f"The gap between tokens follows the batch: about {1000 * base_s:.1f} ms for a request alone, "
+        f"{1000 * heavy_s:.1f} ms with {running:.0f} running; nobody waits and the KV cache has room.",
         (
             Evidence(
                 Metric.ITL,
-                "at large batches / at small ones",
+                "at the largest batch / for a request alone",
                 slower,
                 limits.decode_slowdown,
                 "ITL that does not follow the number of running requests",
             ),
             Evidence(
                 Metric.RUNNING,
-                "mean in the heaviest third",
-                heavy[0],
+                "at the largest batch",
+                running,
                 limits.decode_batch,
                 "slow tokens with few requests running: then it is not the batch",
             ),
         ),
     )
+
+
+def _line(signals: Signals, limits: Limits) -> tuple[float, float, float] | None:
+    """(ITL of one request alone, ITL at the largest batch, that batch), seconds; None where ITL follows no line."""
+    stretches = _stretches(signals)
+    if len(stretches) < limits.decode_stretches:
+        return None
+    running, gaps = [r for r, _ in stretches], [gap for _, gap in stretches]
+    most, least = max(running), min(running)
+    if most < limits.decode_batch or most < limits.decode_slowdown * least:
+        return None
+    try:
+        follows = correlation(running, gaps)
+    except StatisticsError:
+        return None
+    slope, intercept = linear_regression(running, gaps)
+    base_s, heavy_s = intercept + slope, intercept + slope * most
+    if follows < limits.decode_correlation or base_s <= 0 or heavy_s < limits.decode_slowdown * base_s:
+        return None
+    return base_s, heavy_s, most
 
 
 def _stretches(signals: Signals) -> list[tuple[float, float]]:
@@ -60,11 +80,6 @@ def _stretches(signals: Signals) -> list[tuple[float, float]]:
         if gaps is not None and gaps.mean and running:
             found.append((running, gaps.mean))
     return found
-
-
-def _means(stretches: list[tuple[float, float]]) -> tuple[float, float]:
-    count = len(stretches)
-    return sum(r for r, _ in stretches) / count, sum(i for _, i in stretches) / count
 
 
 def _prompt_share(signals: Signals) -> float:

@@ -26,7 +26,11 @@ class Limits:
     small_budget_tokens: float = 2048
     """Smallest default budget of any engine on a GPU (vLLM below 70 GiB, SGLang below 35 GB): less is tight."""
     decode_slowdown: float = 2.0
-    """ITL at the larger batches / at the smaller ones: from 2 on, most of a step is the batch's, not the weights'."""
+    """ITL at the largest batch / of a request alone: from 2 on, most of a step is the batch's, not the weights'."""
+    decode_correlation: float = 0.8
+    """Correlation of ITL with running from which on ITL follows it: about two thirds of the variance explained."""
+    decode_stretches: int = 5
+    """Fewer points than this make no line: the chance of such a correlation by luck stays above 5 % up to four."""
     decode_batch: float = 8
     """Fewer requests than this do not make decoding heavy. Definition of a small batch."""
     prefill_token_share: float = 0.3

@@ -1,0 +1,128 @@
+"""`perfagent diagnose`: one engineer, one server, one minute. Live, or from a recording."""
+
+import asyncio
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from perfagent import engines
+from perfagent.analysis import diagnose as diagnose_window
+from perfagent.analysis import of_service
+from perfagent.cli.durations import seconds
+from perfagent.cli.output import Exit, Format, emit, err, fail
+from perfagent.cli.report import Report, as_data
+from perfagent.clock import SystemClock
+from perfagent.collectors import HttpScraper, read_recording
+from perfagent.domain.errors import AgentError, InvalidInput, Unavailable
+from perfagent.domain.finding import Severity
+from perfagent.domain.knob import EffectiveConfig, LaunchConfig
+from perfagent.domain.snapshot import Snapshot, Target
+from perfagent.domain.window import Window, lifetime, since_restart
+from perfagent.optimizers import advise, propose
+
+MOST_SCRAPES_APART_S = 5.0
+FEWEST_SCRAPES = 6
+"""A pattern needs some scrapes: short looks scrape more often than every five seconds."""
+
+
+def diagnose(
+    urls: Annotated[
+        list[str] | None, typer.Argument(help="Base addresses of the servers, such as http://host:8000.")
+    ] = None,
+    replay: Annotated[Path | None, typer.Option(help="A recording: a folder NNN.prom with meta.json.")] = None,
+    engine: Annotated[str, typer.Option(help="Engine name, or auto to recognise it by its page.")] = "auto",
+    look: Annotated[str, typer.Option("--for", help="How long to watch, such as 60s.")] = "60s",
+    flags: Annotated[str, typer.Option(help="The flags the servers were started with, as on the command line.")] = "",
+    release: Annotated[str | None, typer.Option(help="The engine's release, where it cannot be read.")] = None,
+    output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TABLE,
+    fail_on: Annotated[
+        Severity | None, typer.Option(help="Exit with 1 when a finding is at least this severe.")
+    ] = None,
+) -> None:
+    """Name what holds servers back, why, and which flags to change."""
+    if bool(urls) == (replay is not None):
+        raise fail("give addresses, or --replay with a folder", Exit.WRONG_USE)
+    told = LaunchConfig(tuple(shlex.split(flags)))
+    name = None if engine == "auto" else engine
+    try:
+        if name is not None:
+            engines.spec(name)
+        if replay is not None:
+            report = of_recording(replay, name)
+        else:
+            report = asyncio.run(_of_servers(urls or [], name, seconds(look), told, release))
+    except InvalidInput as wrong:
+        raise fail(str(wrong), Exit.WRONG_USE) from wrong
+    except AgentError as unreachable:
+        raise fail(str(unreachable), Exit.UNREACHABLE) from unreachable
+    emit(as_data(report), output)
+    if fail_on and any(finding.severity.rank >= fail_on.rank for finding in report.diagnosis.findings):
+        raise typer.Exit(Exit.FINDINGS)
+
+
+def of_recording(folder: Path, engine: str | None = None) -> Report:
+    """Diagnose a recording over its whole span. Raises `InvalidInput` or `Unavailable` when it cannot be read."""
+    recording = read_recording(folder, engine=engine)
+    snapshots = recording.snapshots
+    window = lifetime(snapshots[0]) if len(snapshots) == 1 else Window(snapshots)
+    config = engines.effective(recording.engine, recording.launch, snapshots[-1].info, {}, recording.release)
+    return _report(recording.engine, [(window, config)], folder.name, recording.notes)
+
+
+async def _of_servers(
+    urls: list[str], engine: str | None, look_s: float, told: LaunchConfig, release: str | None
+) -> Report:
+    clock = SystemClock()
+    targets = [Target(url.rstrip("/"), url.rstrip("/")) for url in dict.fromkeys(urls)]
+    every_s = min(MOST_SCRAPES_APART_S, look_s / FEWEST_SCRAPES)
+    seen: dict[str, list[Snapshot]] = {target.id: [] for target in targets}
+    notes: list[str] = []
+    async with httpx.AsyncClient(trust_env=False) as client:
+        scraper = HttpScraper(client, clock)
+        end = clock.monotonic() + look_s
+        with _progress() as progress:
+            task = progress.add_task(f"watching for {look_s:.0f} s", total=look_s)
+            while True:
+                for target in targets:
+                    try:
+                        seen[target.id].append(await scraper.scrape(target, engine))
+                    except Unavailable as missed:
+                        if not seen[target.id]:
+                            raise
+                        notes.append(str(missed))
+                left = end - clock.monotonic()
+                progress.update(task, completed=look_s - max(left, 0.0))
+                if left <= 0:
+                    break
+                await clock.sleep(min(every_s, left))
+        views: list[tuple[Window, EffectiveConfig]] = []
+        for target in targets:
+            snapshots = tuple(seen[target.id])
+            window = lifetime(snapshots[0]) if len(snapshots) == 1 else since_restart(Window(snapshots))
+            config = await scraper.read_config(target, snapshots[-1], told)
+            views.append((window, config if release is None else _with_release(config, release)))
+    names = {window.engine for window, _ in views}
+    if len(names) > 1:
+        raise InvalidInput(f"these are servers of several engines ({', '.join(sorted(names))}): diagnose them apart")
+    label = targets[0].id if len(targets) == 1 else f"{len(targets)} servers"
+    return _report(names.pop(), views, label, tuple(dict.fromkeys(notes)))
+
+
+def _report(engine: str, views: list[tuple[Window, EffectiveConfig]], label: str, notes: tuple[str, ...]) -> Report:
+    diagnoses = tuple(diagnose_window(window, config) for window, config in views)
+    whole, config = of_service(label, diagnoses), views[0][1]
+    proposals = propose(whole, config, engine)
+    several = diagnoses if len(diagnoses) > 1 else ()
+    return Report(engine, config, whole, proposals, advise(whole, proposals), several, notes)
+
+
+def _with_release(config: EffectiveConfig, release: str) -> EffectiveConfig:
+    return EffectiveConfig(config.settings, config.release or release, config.at_least)
+
+
+def _progress() -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=err, transient=True)

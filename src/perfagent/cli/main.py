@@ -1,0 +1,29 @@
+"""The `perfagent` command."""
+
+import typer
+
+from perfagent import __version__
+from perfagent.cli.diagnose import diagnose
+from perfagent.cli.output import out
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Finds what holds a language-model server back, proposes the flags to change, and rolls the change out.",
+)
+app.command()(diagnose)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: bool = typer.Option(False, "--version", help="Print the version."),  # noqa: FBT001, FBT003
+) -> None:
+    """Performance agent for vLLM, SGLang and TGI."""
+    if version:
+        out.print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,194 @@
+from collections.abc import Mapping
+
+from perfagent.analysis import diagnose
+from perfagent.domain.finding import Cause, Severity
+from perfagent.domain.knob import EffectiveConfig, Knob, KnobValue, Setting, Source
+from perfagent.domain.window import Window, lifetime
+from support.windows import window
+
+UNKNOWN = EffectiveConfig({})
+
+
+def told(values: Mapping[Knob, KnobValue], at_least: Mapping[Knob, float] | None = None) -> EffectiveConfig:
+    return EffectiveConfig({knob: Setting(value, Source.FLAG) for knob, value in values.items()}, None, at_least or {})
+
+
+def causes(seen: Window, config: EffectiveConfig = UNKNOWN) -> list[Cause]:
+    return [finding.cause for finding in diagnose(seen, config).findings]
+
+
+def queued(**changed: object) -> Window:
+    """Eight run, a queue grows, the KV cache is nearly empty; each request decodes for seconds."""
+    series: dict[str, object] = {
+        "running": "8x8",
+        "waiting": "5..60x8",
+        "kv_usage": "0.1x8",
+        "preemptions": "0x8",
+        "finished": "0..35x8",
+        "prompt_tokens": "0..17500x8",
+        "generation_tokens": "0..8750x8",
+        "prompt_length": [[500] * 5] * 7,
+        "generation_length": [[250] * 5] * 7,
+        "itl": [[0.01] * 1250] * 7,
+        "queue_time": [[8.0] * 5] * 7,
+        "prefill_time": [[0.1] * 5] * 7,
+        "decode_time": [[2.5] * 5] * 7,
+        "e2e": [[10.6] * 5] * 7,
+        "ttft": [[8.1] * 5] * 7,
+    }
+    return window(**(series | changed))  # type: ignore[arg-type]
+
+
+def test_a_queue_at_the_running_limit_with_room_in_the_cache_is_the_batch_limit() -> None:
+    diagnosis = diagnose(queued(), told({Knob.MAX_NUM_SEQS: 8}))
+    assert [finding.cause for finding in diagnosis.findings] == [Cause.BATCH_LIMIT]
+    finding = diagnosis.findings[0]
+    assert finding.severity is Severity.CRITICAL
+    assert (finding.evidence[0].value, finding.evidence[0].limit) == (8, 8)
+
+
+def test_a_flat_running_count_under_a_queue_lets_the_limit_be_inferred_with_less_confidence() -> None:
+    inferred, known = diagnose(queued(), UNKNOWN), diagnose(queued(), told({Knob.MAX_NUM_SEQS: 8}))
+    assert [finding.cause for finding in inferred.findings] == [Cause.BATCH_LIMIT]
+    assert inferred.findings[0].confidence < known.findings[0].confidence
+    assert any(spot.subject == Cause.BATCH_LIMIT for spot in inferred.blind_spots)
+
+
+def test_a_limit_below_every_default_is_not_inferred_when_the_flags_are_known_not_to_set_it() -> None:
+    assert Cause.BATCH_LIMIT not in causes(queued(), told({}, {Knob.MAX_NUM_SEQS: 128}))
+
+
+def test_a_queue_far_below_the_running_limit_is_not_the_batch_limit() -> None:
+    assert causes(queued(), told({Knob.MAX_NUM_SEQS: 256, Knob.MAX_NUM_BATCHED_TOKENS: 8192})) == [Cause.OVERLOAD]
+
+
+def test_a_short_burst_that_drains_is_no_finding() -> None:
+    assert causes(queued(waiting="0 9 4 0 0 0 0 0"), told({Knob.MAX_NUM_SEQS: 8})) == []
+
+
+def test_running_at_the_limit_with_nobody_waiting_is_no_finding() -> None:
+    quiet = queued(waiting="0x8", queue_time=[[0.0] * 5] * 7, e2e=[[2.6] * 5] * 7, ttft=[[0.1] * 5] * 7)
+    assert causes(quiet, told({Knob.MAX_NUM_SEQS: 8})) == []
+
+
+def test_requests_deferred_for_other_reasons_do_not_wait_for_room() -> None:
+    assert causes(queued(waiting_deferred="5..60x8"), told({Knob.MAX_NUM_SEQS: 8})) == []
+
+
+def test_evictions_with_a_full_cache_are_a_shortage_of_kv_cache_and_explain_the_queue() -> None:
+    starved = queued(kv_usage="0.97x8", preemptions="0..40x8")
+    diagnosis = diagnose(starved, told({Knob.MAX_NUM_SEQS: 8}))
+    assert [finding.cause for finding in diagnosis.findings] == [Cause.KV_CAPACITY]
+    assert diagnosis.findings[0].severity.rank >= Severity.HIGH.rank
+
+
+def test_a_full_cache_that_holds_requests_back_is_a_shortage_without_any_eviction() -> None:
+    assert causes(queued(kv_usage="0.97x8"), told({Knob.MAX_NUM_SEQS: 256})) == [Cause.KV_CAPACITY]
+
+
+def test_a_full_cache_without_eviction_or_queue_is_a_well_packed_engine() -> None:
+    packed = queued(kv_usage="0.97x8", waiting="0x8", queue_time=[[0.0] * 5] * 7)
+    assert causes(packed, told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
+def test_one_eviction_in_a_long_window_is_no_shortage() -> None:
+    rare = queued(waiting="0x8", kv_usage="0.95x8", preemptions="0x7 1", every_s=60.0)
+    assert causes(rare, told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
+def reading(**changed: object) -> Window:
+    """Prompts of 4,000 tokens are read in steps of about 500; few run, several wait."""
+    series: dict[str, object] = {
+        "running": "3 2 4 3 2 4 3 2",
+        "waiting": "0 3 5 4 6 5 7 6",
+        "kv_usage": "0.05x8",
+        "preemptions": "0x8",
+        "finished": "0..35x8",
+        "prompt_tokens": "0..680000x8",
+        "generation_tokens": "0..2100x8",
+        "prompt_length": [[4000] * 5] * 7,
+        "generation_length": [[60] * 5] * 7,
+        "itl": [[0.025] * 300] * 7,
+        "queue_time": [[2.0] * 5] * 7,
+        "prefill_time": [[0.4] * 5] * 7,
+        "decode_time": [[1.5] * 5] * 7,
+        "e2e": [[3.9] * 5] * 7,
+        "ttft": [[2.4] * 5] * 7,
+    }
+    return window(**(series | changed))  # type: ignore[arg-type]
+
+
+def test_filled_steps_at_a_small_token_budget_are_the_prefill_budget() -> None:
+    config = told({Knob.MAX_NUM_BATCHED_TOKENS: 512}, {Knob.MAX_NUM_SEQS: 128})
+    assert causes(reading(), config) == [Cause.PREFILL_BUDGET]
+
+
+def test_filled_steps_at_a_usual_token_budget_are_not_a_setting() -> None:
+    config = told({Knob.MAX_NUM_BATCHED_TOKENS: 8192}, {Knob.MAX_NUM_SEQS: 128})
+    assert Cause.PREFILL_BUDGET not in causes(reading(), config)
+
+
+def test_steps_well_below_the_budget_are_not_the_prefill_budget() -> None:
+    config = told({Knob.MAX_NUM_BATCHED_TOKENS: 1536}, {Knob.MAX_NUM_SEQS: 128})
+    assert Cause.PREFILL_BUDGET not in causes(reading(), config)
+
+
+def decoding(**changed: object) -> Window:
+    """Ever more requests run, each token comes later and later, nobody waits."""
+    series: dict[str, object] = {
+        "running": "5 20 40 80 120 160 200",
+        "waiting": "0x7",
+        "kv_usage": "0.01..0.3x7",
+        "preemptions": "0x7",
+        "finished": "0..60x7",
+        "prompt_tokens": "0..6000x7",
+        "generation_tokens": "0..60000x7",
+        "itl": [[g] * 50 for g in (0.007, 0.008, 0.010, 0.013, 0.016, 0.020)],
+    }
+    return window(**(series | changed))  # type: ignore[arg-type]
+
+
+def test_tokens_that_slow_down_with_the_batch_are_decode_bandwidth() -> None:
+    assert causes(decoding(), told({Knob.MAX_NUM_SEQS: 256})) == [Cause.DECODE_BANDWIDTH]
+
+
+def test_tokens_that_slow_down_with_a_steady_batch_are_something_else() -> None:
+    assert causes(decoding(running="60x7"), told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
+def test_tokens_that_slow_down_while_prompts_are_read_are_not_put_on_decoding() -> None:
+    assert causes(decoding(prompt_tokens="0..90000x7"), told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
+def test_an_idle_server_has_no_finding_and_full_health() -> None:
+    idle = window(running="0x6", waiting="0x6", kv_usage="0x6", preemptions="0x6", finished="7x6")
+    diagnosis = diagnose(idle, UNKNOWN)
+    assert diagnosis.findings == ()
+    assert diagnosis.health == 100
+
+
+def test_twenty_seconds_to_first_token_with_steady_preemption_is_below_twenty() -> None:
+    sick = queued(kv_usage="0.98x8", preemptions="0..30x8", ttft=[[20.0] * 5] * 7, queue_time=[[19.9] * 5] * 7,
+                  e2e=[[22.5] * 5] * 7)  # fmt: skip
+    health = diagnose(sick, UNKNOWN).health
+    assert health is not None
+    assert health < 20
+
+
+def test_without_the_waiting_metric_nothing_is_named_and_the_reason_is_told() -> None:
+    diagnosis = diagnose(queued(waiting=None), told({Knob.MAX_NUM_SEQS: 8}))
+    assert diagnosis.findings == ()
+    assert {spot.subject for spot in diagnosis.blind_spots} >= {Cause.BATCH_LIMIT, Cause.KV_CAPACITY, Cause.OVERLOAD}
+
+
+def test_one_page_alone_names_what_its_gauges_show_and_says_that_it_is_no_window() -> None:
+    page = lifetime(queued(kv_usage="0.98x8", preemptions="0..30x8").snapshots[-1])
+    diagnosis = diagnose(page, UNKNOWN)
+    assert diagnosis.basis == "since_start"
+    assert [finding.cause for finding in diagnosis.findings] == [Cause.KV_CAPACITY]
+    assert diagnosis.findings[0].confidence <= 0.5
+
+
+def test_a_restart_inside_the_window_is_told() -> None:
+    restarted = queued(started_at_s=[100.0] * 4 + [900.0] * 4)
+    assert any("restarted" in spot.reason for spot in diagnose(restarted, UNKNOWN).blind_spots)

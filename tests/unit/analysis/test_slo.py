@@ -1,0 +1,53 @@
+import pytest
+
+from perfagent.analysis import check_objective, slo_status
+from perfagent.domain.errors import InvalidInput
+from perfagent.domain.slo import Comparison, Objective, SloMetric, Statistic
+from support.windows import window
+
+SEEN = window(
+    running="1x3", waiting="0 4 8", generation_tokens="0 100 300", finished="0 8 9", failed="0 1 1", rejected="0 0 0",
+    ttft=[[0.2, 0.4], [0.9]], every_s=10.0,
+)  # fmt: skip
+
+
+def test_a_mean_latency_is_exact_and_decides() -> None:
+    status = slo_status(SEEN, Objective(SloMetric.TTFT, 0.5))
+    assert status.current == pytest.approx(0.5)
+    assert status.compliant is True
+
+
+def test_a_quantile_decides_only_when_its_bucket_lies_on_one_side() -> None:
+    inside = slo_status(SEEN, Objective(SloMetric.TTFT, 0.8, statistic=Statistic.P95))
+    above = slo_status(SEEN, Objective(SloMetric.TTFT, 0.3, statistic=Statistic.P95))
+    assert inside.compliant is None
+    assert (inside.low, inside.high) == (0.5, 1.0)
+    assert above.compliant is False
+
+
+def test_throughput_is_tokens_per_second_of_the_window() -> None:
+    status = slo_status(SEEN, Objective(SloMetric.THROUGHPUT, 20, Comparison.GREATER_THAN))
+    assert status.current == pytest.approx(15)
+    assert status.compliant is False
+
+
+def test_the_error_rate_counts_failures_among_all_that_ended() -> None:
+    assert slo_status(SEEN, Objective(SloMetric.ERROR_RATE, 0.2)).current == pytest.approx(0.1)
+
+
+def test_queue_size_is_its_mean_over_the_scrapes() -> None:
+    assert slo_status(SEEN, Objective(SloMetric.QUEUE_SIZE, 5)).current == pytest.approx(4)
+
+
+def test_what_the_engine_does_not_export_is_neither_kept_nor_broken() -> None:
+    status = slo_status(SEEN, Objective(SloMetric.TTFT, 0.5), "tgi exports no TTFT")
+    assert (status.compliant, status.reason) == (None, "tgi exports no TTFT")
+
+
+def test_what_was_not_measured_is_neither_kept_nor_broken() -> None:
+    assert slo_status(SEEN, Objective(SloMetric.ITL, 0.5)).compliant is None
+
+
+def test_only_latencies_have_quantiles() -> None:
+    with pytest.raises(InvalidInput, match="throughput has no p95"):
+        check_objective(Objective(SloMetric.THROUGHPUT, 1, statistic=Statistic.P95))
