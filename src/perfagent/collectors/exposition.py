@@ -19,8 +19,8 @@ from typing import Literal
 from perfagent.domain.errors import BadAnswer, TooLarge
 from perfagent.domain.snapshot import Labels, Sample
 
-MAX_SAMPLES = 50_000
-"""An SGLang page with two ranks has 900 samples; fifty times that is no inference server's page any more."""
+MAX_LINES = 100_000
+"""An SGLang page with two ranks has 1,100 lines; a hundred times that is no inference server's page any more."""
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*+")
 _QUOTED = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -39,6 +39,8 @@ _MEANT = {"\\": "\\", "n": "\n", '"': '"'}
 
 MAX_REMEMBERED = 1 << 15
 """Series that a scanner remembers, about 0.5 kB each; a fleet of one model shares most of its series."""
+MAX_REMEMBERED_LENGTH = 4096
+"""Characters of a series that is remembered; the longest on a real page, vLLM's `cache_config_info`, has 1,100."""
 
 _Series = tuple[str, Labels] | Literal[False]
 """Name and labels, or False for what is not wanted."""
@@ -53,9 +55,9 @@ class Scanner:
     It may be used for any number of servers. What it remembers is bounded and never changes what it answers.
     """
 
-    def __init__(self, wanted: frozenset[str] | None = None, *, max_samples: int = MAX_SAMPLES) -> None:
+    def __init__(self, wanted: frozenset[str] | None = None, *, max_lines: int = MAX_LINES) -> None:
         self._wanted = wanted
-        self._max_samples = max_samples
+        self._max_lines = max_lines
         self._known: dict[str, _Series] = {}
 
     def scan(self, page: str | bytes, *, openmetrics: bool = False) -> list[Sample]:
@@ -64,13 +66,15 @@ class Scanner:
         `openmetrics` says that the page declares itself to be OpenMetrics and therefore must end in `# EOF`.
 
         Raises `BadAnswer` for a page that is cut off or has a line that does not parse, and `TooLarge` for one with
-        more than `max_samples` wanted samples. The labels of what is not wanted are not looked at.
+        more than `max_lines` lines. The labels of what is not wanted are not looked at.
         """
         lines = _decoded(page).split("\n")
+        if len(lines) > self._max_lines:
+            raise TooLarge(f"the page has more than {self._max_lines} lines")
         rest = lines.pop()
         samples: list[Sample] = []
         known = self._known
-        for number, line in enumerate(lines, start=1):
+        for line in lines:
             if not line or line[0] == "#":
                 continue
             head, _, value = line.rpartition(" ")
@@ -82,17 +86,17 @@ class Scanner:
                     raise ValueError
                 figure = float(value)
             except ValueError:
-                samples += self._by_grammar(line, number)
+                samples += self._by_grammar(line, lines)
             else:
                 if series:
                     samples.append(_new_sample(Sample, (*series, figure)))
-            if len(samples) > self._max_samples:
-                raise TooLarge(f"the page has more than {self._max_samples} samples")
         _check_the_end(lines, rest, openmetrics=openmetrics)
         return samples
 
     def _learn(self, head: str) -> _Series | None:
-        """What `head` means if it is exactly a name, or a name with plain labels; None for anything else."""
+        """What `head` means if it is exactly a name, or a name with plain labels; None for anything else or longer."""
+        if len(head) > MAX_REMEMBERED_LENGTH:
+            return None
         name, brace, block = head.partition("{")
         if (brace and block[-1:] != "}") or not _NAME.fullmatch(name):
             return None
@@ -107,8 +111,11 @@ class Scanner:
         self._known[head] = series
         return series
 
-    def _by_grammar(self, line: str, number: int) -> tuple[Sample, ...]:
-        sample = _sample(line, number)
+    def _by_grammar(self, line: str, lines: list[str]) -> tuple[Sample, ...]:
+        try:
+            sample = _sample(line)
+        except ValueError:
+            raise BadAnswer(f"line {lines.index(line) + 1} is not a sample: {line[:80]!r}") from None
         return (sample,) if sample and (self._wanted is None or sample.name in self._wanted) else ()
 
 
@@ -153,21 +160,18 @@ def _keys(before: tuple[str, ...]) -> tuple[str, ...] | None:
     return keys if len(set(keys)) == len(before) else None
 
 
-def _sample(line: str, number: int) -> Sample | None:
-    """A line by the full grammar; None for a blank one or a comment."""
+def _sample(line: str) -> Sample | None:
+    """A line by the full grammar; None for a blank one or a comment. Raises `ValueError`."""
     text = line.strip()
     if not text or text[0] == "#":
         return None
-    try:
-        match = _LINE.fullmatch(text)
-        if match is None:
-            raise ValueError
-        name, pairs = _labels(match[2] or "")
-        if bool(name) == bool(match[1]):
-            raise ValueError
-        return Sample(match[1] or name, pairs, float(match[3]))
-    except ValueError:
-        raise BadAnswer(f"line {number} is not a sample: {line[:80]!r}") from None
+    match = _LINE.fullmatch(text)
+    if match is None:
+        raise ValueError(line)
+    name, labels = _labels(match[2] or "")
+    if bool(name) == bool(match[1]):
+        raise ValueError(line)
+    return Sample(match[1] or name, labels, float(match[3]))
 
 
 def _labels(block: str) -> tuple[str, Labels]:

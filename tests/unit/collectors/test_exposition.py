@@ -200,10 +200,15 @@ def test_bytes_that_are_not_text_are_refused() -> None:
 
 
 def test_a_page_without_end_is_refused() -> None:
-    page = "".join(f'a{{b="{i}"}} 1\n' for i in range(11))
-    assert len(Scanner(max_samples=11).scan(page)) == 11
-    with pytest.raises(TooLarge, match="more than 10 samples"):
-        Scanner(max_samples=10).scan(page)
+    page = "".join(f'a{{b="{i}"}} 1\n' for i in range(10))
+    assert len(Scanner(max_lines=11).scan(page)) == 10
+    with pytest.raises(TooLarge, match="more than 10 lines"):
+        Scanner(max_lines=10).scan(page)
+
+
+def test_a_series_too_long_to_be_remembered_is_read_all_the_same() -> None:
+    value = "x" * 5000
+    assert scan(f'a{{b="{value}"}} 1\n') == [Sample("a", (("b", value),), 1)]
 
 
 def test_an_empty_page_has_no_samples() -> None:

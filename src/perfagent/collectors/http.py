@@ -1,0 +1,199 @@
+"""Scrapes replicas over HTTP: one pooled client, and a bound on everything the other side may do to us.
+
+A server that is down, slow, huge, or not what it was said to be is an ordinary answer here, named by its error class.
+Redirects are refused rather than followed: a replica's address is the replica's, and what stands behind another one is
+not what was asked for.
+"""
+
+import asyncio
+import json
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, cast
+
+import httpx
+
+from perfagent import __version__, engines
+from perfagent.collectors.exposition import MAX_LINES, Scanner
+from perfagent.domain.errors import BadAnswer, InvalidInput, TimedOut, TooLarge, Unavailable, Unreachable, WrongEngine
+from perfagent.domain.knob import EffectiveConfig, LaunchConfig
+from perfagent.domain.snapshot import Sample, Snapshot, Target
+from perfagent.ports import Clock
+
+_METRICS_PATH = "/metrics"
+_ACCEPT = "text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.1"
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a server is allowed to cost. A page of two ranks has 130 kB and takes milliseconds."""
+
+    connect_s: float = 2.0
+    read_s: float = 5.0
+    """Longest silence."""
+    total_s: float = 10.0
+    """From the first attempt to connect to the last byte, for a server that drips."""
+    page_bytes: int = 8 << 20
+    """Of the page itself: compressed bytes count as what they become."""
+    page_lines: int = MAX_LINES
+    config_s: float = 3.0
+    """For each endpoint that may tell the configuration."""
+    config_bytes: int = 2 << 20
+    connections: int = 100
+    idle_s: float = 3.0
+    """How long an idle connection is kept: less than the 5 s after which uvicorn, under vLLM and SGLang, closes it."""
+
+
+class HttpScraper:
+    """`ports.Scraper` over HTTP. Close it, or use it as an async context manager."""
+
+    def __init__(self, clock: Clock, bounds: Bounds = Bounds()) -> None:
+        self._clock = clock
+        self._bounds = bounds
+        self._scanners: dict[str | None, Scanner] = {}
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(bounds.read_s, connect=bounds.connect_s, pool=None),
+            limits=httpx.Limits(max_connections=bounds.connections, keepalive_expiry=bounds.idle_s),
+            follow_redirects=False,
+            trust_env=False,
+            headers={"accept-encoding": "gzip", "user-agent": f"perfagent/{__version__}"},
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def scrape(self, target: Target, engine: str | None) -> Snapshot:
+        """The replica at the moment its answer began. With `engine` None it is recognised by its page.
+
+        An empty page of an engine that was named is a snapshot without figures: TGI answers so until its first event.
+
+        Raises `InvalidInput` for an address that is none, `Unreachable`, `TimedOut`, `TooLarge`, `WrongEngine`, and
+        `BadAnswer` for whatever else is no whole metrics page.
+        """
+        url = _address(target.url, _METRICS_PATH)
+        async with self._answer(url, self._bounds.total_s, _ACCEPT) as response:
+            at_s = self._clock.now()
+            kind = response.headers.get("content-type", "")
+            if kind.startswith(("text/html", "application/json")):
+                raise BadAnswer(f"{url} is no metrics page but {kind}")
+            page = await _body(response, self._bounds.page_bytes)
+        try:
+            return self._read(
+                page, engine, target.id, at_s, openmetrics=kind.startswith("application/openmetrics-text")
+            )
+        except BadAnswer as error:
+            raise type(error)(f"{url}: {error}") from error
+
+    async def read_config(self, target: Target, snapshot: Snapshot, launch: LaunchConfig) -> EffectiveConfig:
+        """How the replica is set: what its endpoints tell, then the flags given, then the release's defaults."""
+        paths = engines.endpoints(snapshot.engine)
+        told = await asyncio.gather(*(self._json(_address(target.url, path)) for path in paths))
+        answers = {path: answer for path, answer in zip(paths, told, strict=True) if answer is not None}
+        return engines.effective(snapshot.engine, launch, snapshot.info, answers)
+
+    def _read(self, page: bytes, engine: str | None, target: str, at_s: float, *, openmetrics: bool) -> Snapshot:
+        if not page.strip():
+            if engine is None:
+                raise BadAnswer("the page is empty, so the engine cannot be told")
+            return engines.read(engine, [], target=target, at_s=at_s)
+        samples = self._scanner(engine).scan(page, openmetrics=openmetrics)
+        found = _engine_of(samples) or _engine_of(Scanner(max_lines=self._bounds.page_lines).scan(page))
+        if found is None:
+            whose = f"{engine}'s" if engine else "an engine that we know"
+            raise WrongEngine(f"a metrics page, but without any of {whose}: are they switched off?")
+        if engine is not None and found != engine:
+            raise WrongEngine(f"the page is {found}'s, not {engine}'s")
+        return engines.read(found, samples, target=target, at_s=at_s)
+
+    def _scanner(self, engine: str | None) -> Scanner:
+        if engine not in self._scanners:
+            self._scanners[engine] = Scanner(engines.wanted(engine), max_lines=self._bounds.page_lines)
+        return self._scanners[engine]
+
+    async def _json(self, url: str) -> object | None:
+        """What an endpoint tells, or None where it is missing, closed, slow or no JSON."""
+        try:
+            async with self._answer(url, self._bounds.config_s, "application/json") as response:
+                return cast("object", json.loads(await _body(response, self._bounds.config_bytes)))
+        except (Unavailable, ValueError, RecursionError):
+            return None
+
+    @asynccontextmanager
+    async def _answer(self, url: str, total_s: float, accept: str) -> AsyncIterator[httpx.Response]:
+        """A 200, its body yet to be read; everything until this context is left takes at most `total_s`."""
+        try:
+            async with (
+                asyncio.timeout(total_s),
+                self._client.stream("GET", url, headers={"accept": accept}) as response,
+            ):
+                if response.status_code != httpx.codes.OK:
+                    raise BadAnswer(_refusal(url, response))
+                yield response
+        except TimeoutError as error:
+            raise TimedOut(f"{url} took longer than {total_s:g} s") from error
+        except httpx.TimeoutException as error:
+            raise TimedOut(f"{url} was silent too long ({type(error).__name__})") from error
+        except httpx.RemoteProtocolError as error:
+            raise BadAnswer(f"{url} did not answer in whole HTTP: {error}") from error
+        except httpx.TransportError as error:
+            raise Unreachable(f"{url} cannot be reached: {error or type(error).__name__}") from error
+
+
+def _engine_of(samples: Sequence[Sample]) -> str | None:
+    return engines.recognise({sample.name for sample in samples})
+
+
+def _address(base: str, path: str) -> str:
+    """The address of `path` on a replica; raises `InvalidInput` where `base` is no plain address of a server."""
+    try:
+        url = httpx.URL(base)
+    except httpx.InvalidURL as error:
+        raise InvalidInput(f"{base!r} is no address: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InvalidInput(f"{base!r} is no address: it begins with http:// or https:// and names a host")
+    if url.userinfo or url.query or url.fragment:
+        raise InvalidInput("an address holds no credentials, query or fragment: scheme, host, port and path alone")
+    return str(url.copy_with(path=url.path.rstrip("/") + path))
+
+
+def _refusal(url: str, response: httpx.Response) -> str:
+    answered = f"{url} answered {response.status_code} {response.reason_phrase}".rstrip()
+    if response.has_redirect_location:
+        return f"{answered} to {response.headers['location']!r}: redirects are not followed, give the address itself"
+    if response.status_code == httpx.codes.NOT_FOUND:
+        return f"{answered}: is it the server's own address, and are its metrics switched on?"
+    return answered
+
+
+async def _body(response: httpx.Response, limit: int) -> bytes:
+    """The whole body, unpacked; raises `TooLarge` as soon as it exceeds `limit` bytes, `BadAnswer` where it is cut."""
+    url = response.url
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("identity", "gzip"):
+        raise BadAnswer(f"{url} answered in {coding}, which was not asked for")
+    unzip = zlib.decompressobj(_GZIP) if coding == "gzip" else None
+    body = bytearray()
+    try:
+        async for chunk in response.aiter_raw():
+            # zlib gives out at most one byte too many, however much a chunk would become
+            body += unzip.decompress(chunk, limit + 1 - len(body)) if unzip else chunk
+            if len(body) > limit:
+                raise TooLarge(f"{url} has more than {limit} bytes")
+    except zlib.error as error:
+        raise BadAnswer(f"{url} sent gzip that cannot be unpacked: {error}") from error
+    if unzip and response.num_bytes_downloaded and not unzip.eof:
+        raise BadAnswer(f"{url} sent gzip that is cut off")
+    return bytes(body)
