@@ -1,0 +1,110 @@
+"""Both arms, cut into observation windows: the raw figures that every verdict is made from.
+
+The unit is an arm in a window, never a request: requests on one replica share its batch, its cache and its node.
+A replica that restarted in a window, or was scraped too little in it, contributes nothing to that window.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from perfagent.domain.histogram import merge
+from perfagent.domain.metric import Kind, Metric
+from perfagent.domain.verdict import PairedWindow
+from perfagent.domain.window import Window, increase, observed, resets
+
+Span = tuple[float, float]
+"""A stretch of time in unix seconds: start and end."""
+
+LEAST_COVER = 0.5
+"""Share of a window that a replica's scrapes must span, and share of an arm's replicas that must be seen in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One metric of one arm in one window."""
+
+    value: float | None
+    """Exact mean, tokens/s per replica, or share of requests; None when nothing was observed."""
+    count: float
+    """Observations, tokens or requests behind the value."""
+    replicas: int
+
+
+def measure(
+    baseline: Sequence[Window], canary: Sequence[Window], metrics: Iterable[Metric], spans: Sequence[Span]
+) -> tuple[PairedWindow, ...]:
+    """Every metric in every window, of both arms at the same time."""
+    wanted = tuple(metrics)
+    arms = [(span, _cut_all(baseline, spans, span), _cut_all(canary, spans, span)) for span in spans]
+    return tuple(
+        _paired(span, metric, figure(old, metric, len(baseline)), figure(new, metric, len(canary)))
+        for metric in wanted
+        for span, old, new in arms
+    )
+
+
+def measure_past(past: Sequence[Window], metrics: Iterable[Metric], spans: Sequence[Span]) -> tuple[PairedWindow, ...]:
+    """Every metric in every window of a past in which there was only a baseline."""
+    nobody = Figure(None, 0.0, 0)
+    arms = [(span, _cut_all(past, spans, span)) for span in spans]
+    return tuple(
+        _paired(span, metric, figure(cuts, metric, len(past)), nobody) for metric in metrics for span, cuts in arms
+    )
+
+
+def figure(cuts: Sequence[Window], metric: Metric, replicas: int) -> Figure:
+    """A metric over an arm's cuts; no value when too few of its `replicas` are among them."""
+    if not cuts or len(cuts) < LEAST_COVER * replicas:
+        return Figure(None, 0.0, len(cuts))
+    if metric in (Metric.FAILED, Metric.REJECTED):
+        return _share(cuts, metric)
+    if metric.kind is Kind.HISTOGRAM:
+        parts = [part for part in (observed(cut, metric) for cut in cuts) if part is not None]
+        pooled = merge(parts)
+        return Figure(None, 0.0, 0) if pooled is None else Figure(pooled.mean, pooled.count, len(parts))
+    grown = [(cut.span_s, step) for cut in cuts if (step := increase(cut, metric)) is not None]
+    if not grown:
+        return Figure(None, 0.0, 0)
+    total = sum(step for _, step in grown)
+    return Figure(total / sum(seconds for seconds, _ in grown), total, len(grown))
+
+
+def _share(cuts: Sequence[Window], metric: Metric) -> Figure:
+    """Share of all requests that ended so.
+
+    A counter that the page lacks counts as zero where finished requests are counted: engines create such a series
+    with its first event, and a metric that the engine never exports is no criterion.
+    """
+    seen = [cut for cut in cuts if increase(cut, Metric.FINISHED) is not None]
+    ends = {each: sum(increase(cut, each) or 0.0 for cut in seen) for each in _ENDS}
+    requests = sum(ends.values())
+    return Figure(ends[metric] / requests if requests > 0 else None, requests, len(seen))
+
+
+_ENDS = (Metric.FINISHED, Metric.FAILED, Metric.REJECTED)
+
+
+def _cut_all(replicas: Sequence[Window], spans: Sequence[Span], span: Span) -> list[Window]:
+    cuts = (_cut(replica, span, spans[0][0]) for replica in replicas)
+    return [cut for cut in cuts if cut is not None and not resets(cut)]
+
+
+def _cut(replica: Window, span: Span, first_s: float) -> Window | None:
+    """What a replica did in a span, from the last scrape before it (so that nothing falls between two spans).
+
+    Nothing before `first_s` is used. None when the scrapes cover too little of the span.
+    """
+    start_s, end_s = span
+    before = [s for s in replica.snapshots if first_s <= s.at_s < start_s]
+    inside = [s for s in replica.snapshots if start_s <= s.at_s <= end_s]
+    if not inside:
+        return None
+    gap_s = inside[0].at_s - before[-1].at_s if before else 0.0
+    lead = before[-1:] if gap_s <= end_s - start_s else []
+    cut = Window((*lead, *inside))
+    covered_s = inside[-1].at_s - (start_s if lead else inside[0].at_s)
+    return cut if len(cut.snapshots) > 1 and covered_s >= LEAST_COVER * (end_s - start_s) else None
+
+
+def _paired(span: Span, metric: Metric, old: Figure, new: Figure) -> PairedWindow:
+    return PairedWindow(*span, metric, old.value, new.value, old.count, new.count, old.replicas, new.replicas)
