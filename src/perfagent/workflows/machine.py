@@ -316,7 +316,7 @@ def _roll_back(rollout: Rollout, at_s: float, reason: str) -> Rollout:
     if rollout.history and rollout.history[-1].ended_at_s is None:
         ended = _record(ended, ended_at_s=at_s, verdict=Verdict.ROLL_BACK, reasons=(reason,))
     if rollout.touched:
-        return replace(ended, phase=Phase.ROLLING_BACK)
+        return replace(ended, phase=Phase.ROLLING_BACK, restoring_at_s=at_s)
     return replace(ended, phase=Phase.ROLLED_BACK, reason=f"{reason}; nothing had been changed")
 
 

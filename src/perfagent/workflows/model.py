@@ -7,7 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from hashlib import sha256
+from math import isfinite
 
+from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Change, LaunchConfig
 from perfagent.domain.proposal import Effect
 from perfagent.domain.snapshot import Target
@@ -50,6 +52,12 @@ class Request:
     """Roll back when the canary's health score (0–100) falls below this."""
     change: Change | None = None
     """The change to roll out; None lets the agent find one."""
+
+    def __post_init__(self) -> None:
+        if not (self.monitoring_s > 0 and isfinite(self.monitoring_s)):
+            raise InvalidInput(f"a stage is monitored for a number of seconds above 0, not {self.monitoring_s}")
+        if self.health_threshold is not None and not 0 <= self.health_threshold <= 100:
+            raise InvalidInput(f"a health threshold lies between 0 and 100, not at {self.health_threshold}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +216,7 @@ class Rollout:
     restoring: tuple[str, ...] = ()
     """Replicas whose restoration has begun."""
     restoring_at_s: float | None = None
+    """When the rollback began, then when its latest replicas were begun with."""
     attempts: int = 0
     """Failures in a row of what is due."""
     retry_at_s: float = 0.0

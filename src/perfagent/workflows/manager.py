@@ -1,0 +1,177 @@
+"""Runs every rollout: ask what is due, do it, journal what came of it, fold.
+
+An event is journalled before anything is built on it, and what is due follows from the state alone. So a manager that
+is killed anywhere is replaced by another on the same journal. Calls come from one thread, the loop's.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from secrets import token_hex
+
+from perfagent.domain.errors import AgentError, Conflict, IllegalTransition, NotFound
+from perfagent.ports import Journal
+from perfagent.workflows.codec import decode, encode
+from perfagent.workflows.effects import Effects
+from perfagent.workflows.events import (
+    Aborted,
+    Approved,
+    Effect,
+    Event,
+    Paused,
+    Promoted,
+    Recovered,
+    Rejected,
+    Requested,
+    Resumed,
+    Stumbled,
+    Verb,
+)
+from perfagent.workflows.machine import begin, due, fold, repeats, step
+from perfagent.workflows.model import Request, Rollout
+
+_LOG = logging.getLogger(__name__)
+
+
+class Manager:
+    """All rollouts, each by itself: trouble with one never stops another.
+
+    Raises `BadAnswer` or `IllegalTransition` when the journal at hand cannot be read.
+    """
+
+    def __init__(self, journal: Journal, effects: Effects, *, new_id: Callable[[], str] = lambda: token_hex(6)) -> None:
+        self._journal = journal
+        self._effects = effects
+        self._clock = effects.clock
+        self._new_id = new_id
+        self._busy: set[str] = set()
+        self._rollouts = {rollout_id: self._read(rollout_id) for rollout_id in journal.rollout_ids()}
+
+    def create(self, request: Request) -> Rollout:
+        """Begin a rollout; it is planned by the next `tick`.
+
+        Raises `NotFound` for an unknown service and `Conflict` when the service has an active rollout.
+        """
+        service = self._effects.services(request.service)
+        other = self.active(service.id)
+        if other is not None:
+            raise Conflict(f"service {service.id} has rollout {other.id} under way, which is {other.phase}")
+        event = Requested(self._clock.now(), request)
+        rollout_id = self._new_id()
+        self._journal.append(rollout_id, 0, event.at_s, *encode(event))
+        self._rollouts[rollout_id] = begin(rollout_id, event)
+        return self._rollouts[rollout_id]
+
+    def get(self, rollout_id: str) -> Rollout:
+        """The rollout as it stands. Raises `NotFound`."""
+        if rollout_id not in self._rollouts:
+            raise NotFound(f"no rollout {rollout_id!r}")
+        return self._rollouts[rollout_id]
+
+    def rollouts(self) -> Sequence[Rollout]:
+        """Every rollout ever begun, oldest first."""
+        return tuple(self._rollouts.values())
+
+    def active(self, service_id: str) -> Rollout | None:
+        """The service's rollout that is under way."""
+        return next((r for r in self._rollouts.values() if r.active and r.request.service == service_id), None)
+
+    def events(self, rollout_id: str) -> Sequence[tuple[int, Event]]:
+        """Everything that happened, as (sequence number, event). Raises `NotFound`."""
+        self.get(rollout_id)
+        return [(seq, decode(kind, body)) for seq, _, kind, body in self._journal.events(rollout_id)]
+
+    def approve(self, rollout_id: str, who: str, why: str, plan_hash: str | None = None) -> Rollout:
+        """Agree to the plan with this hash; None means the present one.
+
+        Like every verb: safe to repeat, and raises `NotFound`, or `IllegalTransition` where it does not apply.
+        """
+        plan = self.get(rollout_id).plan
+        meant = plan_hash if plan_hash is not None else plan.hash if plan is not None else ""
+        return self._say(rollout_id, Approved(self._clock.now(), who, why, meant))
+
+    def reject(self, rollout_id: str, who: str, why: str) -> Rollout:
+        """Refuse the plan: nothing is ever touched."""
+        return self._say(rollout_id, Rejected(self._clock.now(), who, why))
+
+    def pause(self, rollout_id: str, who: str, why: str) -> Rollout:
+        """Hold where it is, until `resume`; replicas with the change keep it and are watched."""
+        return self._say(rollout_id, Paused(self._clock.now(), who, why))
+
+    def resume(self, rollout_id: str, who: str, why: str) -> Rollout:
+        """Go on where it was held."""
+        return self._say(rollout_id, Resumed(self._clock.now(), who, why))
+
+    def abort(self, rollout_id: str, who: str, why: str) -> Rollout:
+        """Put everything back as it was, and stop."""
+        return self._say(rollout_id, Aborted(self._clock.now(), who, why))
+
+    def promote(self, rollout_id: str, who: str, why: str, *, percent: int | None = None) -> Rollout:
+        """Go on to the next stage without the judge.
+
+        `percent` names the stage that is meant, so that a repeat which arrives late cannot promote the next one.
+        """
+        stage = self.get(rollout_id).current_stage
+        if percent is not None and stage is not None and percent < stage.percent:
+            return self.get(rollout_id)
+        if percent is not None and (stage is None or percent > stage.percent):
+            raise IllegalTransition(f"rollout {rollout_id} has not reached {percent} % yet")
+        return self._say(rollout_id, Promoted(self._clock.now(), who, why))
+
+    async def tick(self) -> None:
+        """Do everything that is due, for every rollout.
+
+        What an actuator or a survey fails at is journalled and tried again later; only a journal that fails raises.
+        """
+        active = [rollout.id for rollout in self._rollouts.values() if rollout.active]
+        answers = await asyncio.gather(*(self._advance(each) for each in active), return_exceptions=True)
+        for answer in answers:
+            if answer is not None:
+                raise answer
+
+    async def _advance(self, rollout_id: str) -> None:
+        if rollout_id in self._busy:
+            return
+        self._busy.add(rollout_id)
+        try:
+            while (effect := due(asked := self.get(rollout_id), self._clock.now())) is not None:
+                event = await self._attempt(asked, effect)
+                if self.get(rollout_id).seq != asked.seq:
+                    continue  # somebody spoke meanwhile: the answer is to a question that nobody asks any more
+                if event is None:
+                    return
+                self._record(asked, event)
+        except Conflict as error:
+            _LOG.warning("rollout %s: left to whoever was faster: %s", rollout_id, error)
+        finally:
+            self._busy.discard(rollout_id)
+
+    async def _attempt(self, rollout: Rollout, effect: Effect) -> Event | None:
+        try:
+            event = await self._effects.run(rollout, effect)
+        except AgentError as error:
+            return Stumbled(self._clock.now(), str(error))
+        except Exception as error:
+            _LOG.exception("rollout %s: %s failed", rollout.id, type(effect).__name__)
+            return Stumbled(self._clock.now(), f"unexpected {type(error).__name__}: {error}")
+        if event is None and rollout.attempts:
+            return Recovered(self._clock.now())
+        return event
+
+    def _say(self, rollout_id: str, verb: Verb) -> Rollout:
+        rollout = self.get(rollout_id)
+        return rollout if repeats(rollout, verb) else self._record(rollout, verb)
+
+    def _record(self, rollout: Rollout, event: Event) -> Rollout:
+        """Fold and journal. Raises `Conflict` when another manager was faster; then this one has read what it wrote."""
+        after = step(rollout, event)
+        try:
+            self._journal.append(rollout.id, rollout.seq, event.at_s, *encode(event))
+        except Conflict:
+            self._rollouts[rollout.id] = self._read(rollout.id)
+            raise
+        self._rollouts[rollout.id] = after
+        return after
+
+    def _read(self, rollout_id: str) -> Rollout:
+        return fold(rollout_id, (decode(kind, body) for _, _, kind, body in self._journal.events(rollout_id)))
