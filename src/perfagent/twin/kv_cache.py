@@ -66,6 +66,7 @@ class KvCache:
     def enter(self, sequence: Sequence, hit: Hit) -> None:
         """Gives an admitted sequence its hits."""
         if self._caching and sequence.request.prefix_id is not None:
+            self._forget()
             prefix = self._prefixes.setdefault(sequence.request.prefix_id, _Prefix())
             if prefix.parked is not None:
                 self.pool.reclaim(prefix.parked, hit.shared)
@@ -102,6 +103,12 @@ class KvCache:
         sequence.parked = self.pool.park(whole)
         sequence.parked_behind = sequence.shared_blocks
         self._let_go(sequence)
+
+    def _forget(self) -> None:
+        """Drops the names of prefixes that are gone; those still there have a block each, so names stay bounded."""
+        if len(self._prefixes) > 2 * self.pool.capacity:
+            kept = {name: prefix for name, prefix in self._prefixes.items() if prefix.users or self._cached(prefix)}
+            self._prefixes = kept
 
     def _cached(self, prefix: _Prefix) -> int:
         return prefix.blocks if prefix.parked is None else self.pool.surviving(prefix.parked)

@@ -45,4 +45,4 @@ class Observer(Protocol):
         """A running request lost its blocks and is back at the head of the queue."""
 
     def prefix(self, queried_tokens: int, hit_tokens: int) -> None:
-        """The prefix cache was asked for a prompt; like vLLM's counter, once more for every failed admission."""
+        """A request was admitted for the first time; vLLM up to 0.26 also counts every attempt that failed."""

@@ -244,21 +244,20 @@ class Replica:
     def _admit(self, sequence: Sequence, budget: int) -> bool:
         """Lets the head of the queue in if its whole sequence so far fits in the free blocks."""
         hit = self._kv.lookup(sequence)
-        tokens = sequence.tokens_to_compute
-        hit_tokens = (hit.shared + hit.own) * self.rules.block_size
-        if self._observer is not None and self.rules.prefix_caching and not sequence.produced:
-            self._observer.prefix(tokens, hit_tokens)
         if self._kv.needed(sequence, hit) + self._reserve(sequence) > self._kv.pool.free:
             return False
-        if not self.rules.chunked_prefill and tokens - hit_tokens > budget:
+        hit_tokens = (hit.shared + hit.own) * self.rules.block_size
+        if not self.rules.chunked_prefill and sequence.tokens_to_compute - hit_tokens > budget:
             return False
         self._waiting.popleft()
         self._kv.enter(sequence, hit)
         sequence.stage = Stage.PREFILLING
-        if sequence.scheduled_s is None:
-            sequence.scheduled_s = self._boundary_s
         self._running[sequence.request.id] = sequence
         self._prefilling.append(sequence)
+        if sequence.scheduled_s is None:
+            sequence.scheduled_s = self._boundary_s
+            if self._observer is not None and self.rules.prefix_caching:
+                self._observer.prefix(sequence.tokens_to_compute, hit_tokens)
         return True
 
     def _reserve(self, newcomer: Sequence) -> int:

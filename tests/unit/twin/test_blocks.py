@@ -21,7 +21,7 @@ class Listed:
         self.queue = [(owner, index) for owner, index in self.queue if owner != content or index >= count]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(MOVES)
 def test_the_pool_behaves_like_a_list_of_named_blocks(moves: list[tuple[str, int]]) -> None:
     pool, listed, held = BlockPool(CAPACITY), Listed(), 0

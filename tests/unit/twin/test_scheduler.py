@@ -150,10 +150,17 @@ def test_an_unused_prefix_is_forgotten_when_its_blocks_are_needed() -> None:
     assert trace.hit_tokens == 4  # the head of a prefix goes last
 
 
-def test_a_failed_admission_asks_the_prefix_cache_again() -> None:
-    rules = replace(RULES, prefix_caching=True, kv_blocks=4)
-    trace, _ = play(rules, Request("a", 0.0, 8, 4), Request("b", 0.0, 12, 1))
-    assert trace.queried_tokens > 20
+def test_prefixes_that_are_gone_leave_no_trace() -> None:
+    rules = replace(RULES, prefix_caching=True)
+    _, replica = play(rules, *(Request(f"r{n}", float(n), 9, 1, f"p{n}", 8) for n in range(200)))
+    assert len(replica._kv._prefixes) <= 2 * rules.kv_blocks + 1
+
+
+def test_the_prefix_cache_is_asked_once_per_request_however_often_it_is_admitted() -> None:
+    rules = replace(RULES, kv_blocks=5, prefix_caching=True)
+    trace, replica = play(rules, Request("a", 0.0, 8, 8), Request("b", 0.0, 4, 6))
+    assert replica.preemptions == 1
+    assert (trace.queried_tokens, trace.hit_tokens) == (12, 0)
 
 
 def test_generated_counts_what_a_client_has_seen() -> None:
