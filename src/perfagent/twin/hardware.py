@@ -1,0 +1,93 @@
+"""What step time to expect before anything was measured: data sheet and model shape.
+
+Dense bf16 peaks (no sparsity) and memory bandwidths from NVIDIA's data sheets: H200 SXM (2024), H100 SXM, PCIe and NVL
+(2023-24), A100 80 GB SXM and PCIe (2022), A100 40 GB SXM (2020), B200 as in HGX B200 (2024), L40S (2023), L4 (2023),
+A10 (2021), T4 (2019, fp16). Real kernels reach about 0.8 of the bandwidth and 0.5–0.6 of the peak.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfagent.twin.belief import Belief
+from perfagent.twin.step_time import StepTime
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What one replica computes on; for several GPUs with tensor parallelism, their sum."""
+
+    bandwidth_bytes_per_s: float
+    peak_flop_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """A dense decoder. `width` is heads × head_dim; bytes are per parameter and per cached number."""
+
+    params: float
+    layers: int
+    width: int
+    kv_heads: int
+    head_dim: int
+    weight_bytes: float = 2.0
+    kv_bytes: float = 2.0
+
+
+GPUS = {
+    "b200": Hardware(8.0e12, 2250e12),
+    "h200": Hardware(4.8e12, 989e12),
+    "h100": Hardware(3.35e12, 989e12),
+    "h100-nvl": Hardware(3.9e12, 835e12),
+    "h100-pcie": Hardware(2.0e12, 756e12),
+    "a100-80": Hardware(2.039e12, 312e12),
+    "a100-80-pcie": Hardware(1.935e12, 312e12),
+    "a100-40": Hardware(1.555e12, 312e12),
+    "l40s": Hardware(0.864e12, 362e12),
+    "l4": Hardware(0.300e12, 121e12),
+    "a10": Hardware(0.600e12, 125e12),
+    "t4": Hardware(0.320e12, 65e12),
+}
+
+
+def expected(shape: ModelShape, hardware: Hardware) -> Belief:
+    """The roofline, with how far real engines stray from it.
+
+    The pair term is arithmetic in bf16 whatever the weights' type; the peak of an 8-bit type is twice that of bf16.
+    """
+    bandwidth, peak = hardware.bandwidth_bytes_per_s, hardware.peak_flop_per_s
+    read_s = shape.params * shape.weight_bytes / (0.8 * bandwidth)
+    per_token_s = 2 * shape.params / (0.6 * peak * (2 if shape.weight_bytes <= 1 else 1))
+    kv_token_bytes = 2 * shape.layers * shape.kv_heads * shape.head_dim * shape.kv_bytes
+    return Belief.independent(
+        StepTime(
+            base_s=read_s + 1e-3,
+            per_token_s=per_token_s,
+            ridge_tokens=read_s / per_token_s,
+            per_sequence_s=15e-6,
+            per_context_token_s=kv_token_bytes / (0.8 * bandwidth),
+            per_pair_s=4 * shape.width * shape.layers / (0.5 * peak),
+        ),
+        StepTime(
+            base_s=0.2,
+            per_token_s=0.25,
+            ridge_tokens=0.4,
+            per_sequence_s=0.7,
+            per_context_token_s=0.4,
+            per_pair_s=0.5,
+        ),
+    )
+
+
+def unknown() -> Belief:
+    """Neither shape nor hardware known: an 8B model on an A100, off by any factor up to about fifty.
+
+    The errors hang together: a larger model is slower in everything, less bandwidth slows base and context, a lower
+    peak slows tokens and pairs. So a window that pins one of them already says something about its kin.
+    """
+    centre = expected(ModelShape(params=8e9, layers=32, width=4096, kv_heads=8, head_dim=128), GPUS["a100-80"])
+    size = [1.0, 1.0, 0.0, 0.3, 0.6, 0.6]
+    bandwidth = [-1.0, 0.0, -1.0, 0.0, -1.0, 0.0]
+    peak = [0.0, -1.0, 1.0, 0.0, 0.0, -1.0]
+    causes = 1.5 * np.column_stack([size, bandwidth, peak])
+    return Belief(centre.step_time, causes @ causes.T + centre.log_covariance)
