@@ -12,7 +12,7 @@ import numpy as np
 
 from perfagent.domain.histogram import Histogram
 from perfagent.domain.metric import Metric
-from perfagent.domain.snapshot import Snapshot
+from perfagent.domain.snapshot import Labels, Snapshot
 from perfagent.domain.window import Window
 
 LATENCIES = {Metric.TTFT: (0.4, 0.7), Metric.ITL: (0.03, 0.3), Metric.E2E: (8.0, 0.6)}
@@ -73,10 +73,12 @@ def fleet(
 
 
 def _page(target: str, at_s: float, ended: float, failed: float, totals: Mapping[Metric, float]) -> Snapshot:
-    scalars = {
+    scalars: dict[Metric, dict[Labels, float]] = {
         Metric.FINISHED: {(): ended - failed},
         Metric.FAILED: {(): failed},
         Metric.GENERATION_TOKENS: {(): ended * TOKENS_PER_REQUEST},
     }
-    histograms = {metric: {(): Histogram((inf,), (ended,), total)} for metric, total in totals.items()}
+    histograms: dict[Metric, dict[Labels, Histogram]] = {
+        metric: {(): Histogram((inf,), (ended,), total)} for metric, total in totals.items()
+    }
     return Snapshot(target, "vllm", at_s, scalars, histograms)

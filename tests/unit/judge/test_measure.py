@@ -4,7 +4,7 @@ import pytest
 
 from perfagent.domain.histogram import Histogram
 from perfagent.domain.metric import Metric
-from perfagent.domain.snapshot import Snapshot
+from perfagent.domain.snapshot import Labels, Snapshot
 from perfagent.domain.window import Window
 from perfagent.judge.measure import measure, measure_past
 
@@ -23,8 +23,8 @@ def page(
     started_at_s: float | None = None,
 ) -> Snapshot:
     counters = {Metric.GENERATION_TOKENS: tokens, Metric.FINISHED: finished, Metric.FAILED: failed}
-    scalars = {metric: {(): value} for metric, value in counters.items() if value is not None}
-    histograms = {Metric.TTFT: {(): Histogram((inf,), (count,), total)}}
+    scalars: dict[Metric, dict[Labels, float]] = {m: {(): value} for m, value in counters.items() if value is not None}
+    histograms: dict[Metric, dict[Labels, Histogram]] = {Metric.TTFT: {(): Histogram((inf,), (count,), total)}}
     return Snapshot(target, "vllm", at_s, scalars, histograms, started_at_s=started_at_s)
 
 
