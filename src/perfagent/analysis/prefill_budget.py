@@ -24,7 +24,7 @@ def prefill_budget(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     if told is None and (kv is None or not _may_infer(signals, step, prompt, limits)):
         return None
     budget = step if told is None else told
-    if budget >= limits.small_budget_tokens or prompt <= budget or step < limits.step_fill * budget:
+    if not 0 < budget < limits.small_budget_tokens or prompt <= budget or step < limits.step_fill * budget:
         return None
     pieces = prompt / budget
     how = "" if told is not None else " (inferred from token rates and ITL)"

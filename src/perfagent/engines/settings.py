@@ -33,7 +33,8 @@ def effective(
         value = _typed(spec, knob, told)
         if value is not None:
             settings[knob] = Setting(value, Source.READ_BACK)
-    return EffectiveConfig({knob: settings[knob] for knob in Knob if knob in settings}, version)
+    known = {knob: settings[knob] for knob in Knob if knob in settings}
+    return EffectiveConfig(known, version, _at_least(spec, launch, known))
 
 
 def after(config: EffectiveConfig, change: Mapping[Knob, KnobValue]) -> EffectiveConfig:
@@ -45,6 +46,18 @@ def after(config: EffectiveConfig, change: Mapping[Knob, KnobValue]) -> Effectiv
 def _defaults(spec: EngineSpec, release: str | None) -> dict[Knob, Setting]:
     values = {knob: releases.pick(release, settings.defaults) for knob, settings in spec.knobs.items()}
     return {knob: Setting(value, Source.DEFAULT) for knob, value in values.items() if value is not None}
+
+
+def _at_least(spec: EngineSpec, launch: LaunchConfig, known: Mapping[Knob, Setting]) -> dict[Knob, float]:
+    """What unknown settings are not below. Without any flag told, nobody knows that they are at their defaults."""
+    if not (launch.flags or launch.env) or _has_file(spec, launch):
+        return {}
+    said = _said(spec, launch)
+    return {
+        knob: settings.least_default
+        for knob, settings in spec.knobs.items()
+        if settings.least_default is not None and knob not in known and knob not in said
+    }
 
 
 def _said(spec: EngineSpec, launch: LaunchConfig) -> dict[Knob, KnobValue | None]:

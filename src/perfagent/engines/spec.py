@@ -103,6 +103,8 @@ class KnobSpec:
     """Values that may be set, with the first release known to have each (None: all). Others are read, not written."""
     defaults: tuple[tuple[str | None, KnobValue], ...] = ()
     """(since, value) newest first, where the default is a plain constant; hardware-dependent ones are unknown."""
+    least_default: float | None = None
+    """Where the default depends on the hardware: the smallest that it is on any GPU or CPU."""
     unset: KnobValue | None = None
     """The value that is said by not saying it."""
     keeps_answers: frozenset[str] | None = None

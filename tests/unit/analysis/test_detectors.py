@@ -128,6 +128,10 @@ def test_filled_steps_at_a_usual_token_budget_are_not_a_setting() -> None:
     assert Cause.PREFILL_BUDGET not in causes(reading(), config)
 
 
+def test_a_budget_that_is_switched_off_is_not_the_prefill_budget() -> None:
+    assert Cause.PREFILL_BUDGET not in causes(reading(), told({Knob.MAX_NUM_BATCHED_TOKENS: -1}))
+
+
 def test_steps_well_below_the_budget_are_not_the_prefill_budget() -> None:
     config = told({Knob.MAX_NUM_BATCHED_TOKENS: 1536}, {Knob.MAX_NUM_SEQS: 128})
     assert Cause.PREFILL_BUDGET not in causes(reading(), config)

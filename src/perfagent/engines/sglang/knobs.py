@@ -22,6 +22,7 @@ KNOBS: Mapping[Knob, KnobSpec] = MappingProxyType(
             Type.TOKENS,
             (Option("--chunked-prefill-size"),),
             low=1,
+            least_default=2048,  # GPUs below 35 GB
             note="bounds the prefill part of a step; a multiple of the page size",
         ),
         Knob.GPU_MEMORY_UTILIZATION: KnobSpec(

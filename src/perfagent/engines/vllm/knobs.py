@@ -17,12 +17,17 @@ _PLAIN = frozenset({"auto", "float16", "bfloat16"})
 KNOBS: Mapping[Knob, KnobSpec] = MappingProxyType(
     {
         Knob.MAX_NUM_SEQS: KnobSpec(
-            Type.WHOLE, (Option("--max-num-seqs"),), low=1, note="also sizes runner buffers and graph capture"
+            Type.WHOLE,
+            (Option("--max-num-seqs"),),
+            low=1,
+            least_default=128,  # on CPU; 256 or 1024 on GPUs
+            note="also sizes runner buffers and graph capture",
         ),
         Knob.MAX_NUM_BATCHED_TOKENS: KnobSpec(
             Type.TOKENS,
             (Option("--max-num-batched-tokens"),),
             low=1,
+            least_default=2048,  # GPUs below 70 GiB and CPU; TPUs aside
             note="activation memory grows with it, so the KV cache shrinks",
         ),
         Knob.GPU_MEMORY_UTILIZATION: KnobSpec(
