@@ -93,11 +93,12 @@ class Replica:
 
     @property
     def next_event_s(self) -> float | None:
-        """When something happens next; `advance` must be called with a later time to make it happen."""
+        """When something happens next; `advance` must be called with a later time to make it happen.
+
+        Between steps nobody waits: with nothing running, the head of the queue always fits.
+        """
         if self._current is not None:
             return self._current.end_s
-        if self._waiting:
-            return self._boundary_s
         return max(self._boundary_s, self._upcoming[0].request.arrival_s) if self._upcoming else None
 
     def generated(self, request_id: str) -> int | None:
@@ -261,17 +262,17 @@ class Replica:
         return True
 
     def _reserve(self, newcomer: Sequence) -> int:
-        """Blocks kept back for output still to come; each running request may start one more block than it fills."""
+        """Blocks kept back for output still to come.
+
+        When somebody may enter, every prompt begun is complete, so the batch holds all of it; with blocks of several
+        tokens each request may start one more than it fills.
+        """
         ratio = self.rules.reserve_output_ratio
         if not ratio or not self._running:
             return 0
         tokens = self._batch.tokens_to_come + newcomer.request.output_tokens - newcomer.produced
-        blocks = 0
-        for sequence in self._prefilling:
-            tokens += sequence.request.output_tokens - sequence.produced
-            blocks += self._kv.blocks_for(sequence.tokens_to_compute) - sequence.blocks
         partial = len(self._running) + 1 if self.rules.block_size > 1 else 0
-        return blocks + math.ceil(ratio * (tokens / self.rules.block_size + partial))
+        return math.ceil(ratio * (tokens / self.rules.block_size + partial))
 
     def _preempt(self, sequence: Sequence) -> None:
         if sequence.stage is Stage.DECODING and sequence not in self._newcomers:

@@ -130,6 +130,13 @@ def test_reserving_all_output_never_preempts() -> None:
     assert trace.ttfts["b"][0] > trace.records["a"].finished_s
 
 
+def test_output_of_prompts_still_being_computed_is_reserved_too() -> None:
+    rules = replace(RULES, kv_blocks=8, reserve_output_ratio=1.0, max_num_batched_tokens=8)
+    trace, _ = play(rules, Request("a", 0.0, 14, 8), Request("b", 0.0, 4, 6))
+    assert not trace.preemptions
+    assert trace.ttfts["b"][0] > trace.records["a"].finished_s
+
+
 def test_requests_with_a_common_prefix_compute_it_once() -> None:
     rules = replace(RULES, prefix_caching=True)
     shared = [Request(name, at_s, 18, 2, "p", 16) for name, at_s in (("a", 0.0), ("b", 10.0), ("c", 10.0))]
@@ -184,9 +191,18 @@ def test_cancelling_frees_everything_at_once() -> None:
     replica.advance(100)
 
 
+def test_a_request_cancelled_while_its_prompt_is_computed_yields_nothing() -> None:
+    trace, replica = play(RULES, Request("a", 0.0, 8, 8), to_s=0.5)
+    assert replica.cancel("a")
+    replica.advance(100)
+    assert not trace.ttfts
+    assert len(trace.steps) == 1
+
+
 def test_a_request_that_could_never_be_served_is_refused() -> None:
-    replica = Replica(replace(RULES, chunked_prefill=False), SECOND_A_STEP, start_s=10.0)
-    for hopeless in (Request("kv", 10.0, 60, 6), Request("budget", 10.0, 65, 1), Request("past", 9.0, 1, 1)):
+    rules = replace(RULES, max_num_batched_tokens=32, chunked_prefill=False)
+    replica = Replica(rules, SECOND_A_STEP, start_s=10.0)
+    for hopeless in (Request("tokens", 10.0, 60, 6), Request("one step", 10.0, 33, 1), Request("before", 9.0, 1, 1)):
         with pytest.raises(ValueError, match=hopeless.id):
             replica.submit(hopeless)
     replica.submit(Request("twice", 10.0, 1, 1))
