@@ -8,7 +8,7 @@ not what was asked for.
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,10 +17,11 @@ from typing import Self, cast
 import httpx
 
 from perfagent import __version__, engines
-from perfagent.collectors.exposition import MAX_LINES, Scanner
-from perfagent.domain.errors import BadAnswer, InvalidInput, TimedOut, TooLarge, Unavailable, Unreachable, WrongEngine
+from perfagent.collectors.exposition import MAX_LINES
+from perfagent.collectors.page import PageReader
+from perfagent.domain.errors import BadAnswer, InvalidInput, TimedOut, TooLarge, Unavailable, Unreachable
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
-from perfagent.domain.snapshot import Sample, Snapshot, Target
+from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.ports import Clock
 
 _METRICS_PATH = "/metrics"
@@ -54,7 +55,7 @@ class HttpScraper:
     def __init__(self, clock: Clock, bounds: Bounds = Bounds()) -> None:
         self._clock = clock
         self._bounds = bounds
-        self._scanners: dict[str | None, Scanner] = {}
+        self._pages = PageReader(bounds.page_lines)
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(bounds.read_s, connect=bounds.connect_s, pool=None),
             limits=httpx.Limits(max_connections=bounds.connections, keepalive_expiry=bounds.idle_s),
@@ -90,38 +91,20 @@ class HttpScraper:
             if kind.startswith(("text/html", "application/json")):
                 raise BadAnswer(f"{url} is no metrics page but {kind}")
             page = await _body(response, self._bounds.page_bytes)
+        openmetrics = kind.startswith("application/openmetrics-text")
         try:
-            return self._read(
-                page, engine, target.id, at_s, openmetrics=kind.startswith("application/openmetrics-text")
-            )
+            return self._pages.read(page, engine, target=target.id, at_s=at_s, openmetrics=openmetrics)
         except BadAnswer as error:
             raise type(error)(f"{url}: {error}") from error
 
-    async def read_config(self, target: Target, snapshot: Snapshot, launch: LaunchConfig) -> EffectiveConfig:
+    async def read_config(
+        self, target: Target, snapshot: Snapshot, launch: LaunchConfig, release: str | None = None
+    ) -> EffectiveConfig:
         """How the replica is set: what its endpoints tell, then the flags given, then the release's defaults."""
         paths = engines.endpoints(snapshot.engine)
         told = await asyncio.gather(*(self._json(_address(target.url, path)) for path in paths))
         answers = {path: answer for path, answer in zip(paths, told, strict=True) if answer is not None}
-        return engines.effective(snapshot.engine, launch, snapshot.info, answers)
-
-    def _read(self, page: bytes, engine: str | None, target: str, at_s: float, *, openmetrics: bool) -> Snapshot:
-        if not page.strip():
-            if engine is None:
-                raise BadAnswer("the page is empty, so the engine cannot be told")
-            return engines.read(engine, [], target=target, at_s=at_s)
-        samples = self._scanner(engine).scan(page, openmetrics=openmetrics)
-        found = _engine_of(samples) or _engine_of(Scanner(max_lines=self._bounds.page_lines).scan(page))
-        if found is None:
-            whose = f"{engine}'s" if engine else "an engine that we know"
-            raise WrongEngine(f"a metrics page, but without any of {whose}: are they switched off?")
-        if engine is not None and found != engine:
-            raise WrongEngine(f"the page is {found}'s, not {engine}'s")
-        return engines.read(found, samples, target=target, at_s=at_s)
-
-    def _scanner(self, engine: str | None) -> Scanner:
-        if engine not in self._scanners:
-            self._scanners[engine] = Scanner(engines.wanted(engine), max_lines=self._bounds.page_lines)
-        return self._scanners[engine]
+        return engines.effective(snapshot.engine, launch, snapshot.info, answers, release)
 
     async def _json(self, url: str) -> object | None:
         """What an endpoint tells, or None where it is missing, closed, slow or no JSON."""
@@ -152,12 +135,11 @@ class HttpScraper:
             raise Unreachable(f"{url} cannot be reached: {error or type(error).__name__}") from error
 
 
-def _engine_of(samples: Sequence[Sample]) -> str | None:
-    return engines.recognise({sample.name for sample in samples})
-
-
 def _address(base: str, path: str) -> str:
-    """The address of `path` on a replica; raises `InvalidInput` where `base` is no plain address of a server."""
+    """The address of `path`, which may have a query, on a replica.
+
+    Raises `InvalidInput` where `base` is no plain address of a server.
+    """
     try:
         url = httpx.URL(base)
     except httpx.InvalidURL as error:
@@ -166,7 +148,7 @@ def _address(base: str, path: str) -> str:
         raise InvalidInput(f"{base!r} is no address: it begins with http:// or https:// and names a host")
     if url.userinfo or url.query or url.fragment:
         raise InvalidInput("an address holds no credentials, query or fragment: scheme, host, port and path alone")
-    return str(url.copy_with(path=url.path.rstrip("/") + path))
+    return str(url).rstrip("/") + path
 
 
 def _refusal(url: str, response: httpx.Response) -> str:

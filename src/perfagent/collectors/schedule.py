@@ -49,8 +49,9 @@ def offset_s(replica: str, interval_s: float) -> float:
 def due_s(cadence: Cadence, replica: str, tries: Tries, now_s: float) -> float:
     """When to scrape next: at the replica's place nearest to a pause after its last try.
 
-    The pause is one interval; after n failures in a row it is 2ⁿ⁻¹ intervals, at most `longest_s`. What was due while nobody asked is due
-    once, not many times over. A replica that was never tried waits for its first place from `now_s` on.
+    The pause is one interval; after n failures in a row it is 2ⁿ⁻¹ intervals, at most `longest_s`. What was due while
+    nobody asked is due once, not many times over. A replica that was never tried waits for its first place from
+    `now_s` on.
     """
     if tries.last_s is None:
         return _place(cadence, replica, now_s)

@@ -54,7 +54,7 @@ PAGES = st.lists(LINES, max_size=5).map("".join)
 
 
 @pytest.mark.parametrize(
-    "path", fixture_pages() + recorded_pages()[::25], ids=lambda path: f"{path.parent.name}/{path.name}"
+    "path", fixture_pages()[::8] + recorded_pages()[::50], ids=lambda path: f"{path.parent.name}/{path.name}"
 )
 def test_a_recorded_page_reads_as_the_reference_reads_it(path: Path) -> None:
     page = path.read_text()

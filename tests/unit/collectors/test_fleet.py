@@ -1,67 +1,93 @@
+"""A fleet is scraped on schedule, and its broken replicas do not hold up the others."""
+
+from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
+
+import httpx
+import pytest
+import respx
+
 from perfagent.clock import VirtualClock
-from perfagent.collectors.fleet import FleetCollector
+from perfagent.collectors.fleet import Fleet
+from perfagent.collectors.http import HttpScraper
 from perfagent.collectors.schedule import Cadence
-from perfagent.domain.errors import Unreachable
-from perfagent.domain.knob import EffectiveConfig, LaunchConfig
 from perfagent.domain.snapshot import Snapshot, Target
+from support.pages import FIXTURES
+
+PAGE = (FIXTURES / "pages" / "vllm-0.26.0.prom").read_bytes()
+REPLICAS = [(Target(f"r{i}", f"http://r{i}:8000"), "vllm") for i in range(8)]
 
 
-class Replicas:
-    """A scraper of replicas that are up or down, and that counts how often it is asked."""
-
-    def __init__(self, clock: VirtualClock) -> None:
-        self.clock = clock
-        self.down: set[str] = set()
-        self.asked: dict[str, list[float]] = {}
-
-    async def scrape(self, target: Target, engine: str | None) -> Snapshot:
-        self.asked.setdefault(target.id, []).append(self.clock.now())
-        if target.id in self.down:
-            raise Unreachable(f"{target.id} is down")
-        return Snapshot(target.id, engine or "vllm", self.clock.now())
-
-    async def read_config(self, target: Target, snapshot: Snapshot, launch: LaunchConfig) -> EffectiveConfig:
-        return EffectiveConfig({})
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
 
 
-FLEET = [(Target(f"r{i}", f"http://r{i}"), "vllm") for i in range(4)]
+@pytest.fixture
+async def fleet(clock: VirtualClock) -> AsyncIterator[Fleet]:
+    async with HttpScraper(clock) as scraper:
+        yield Fleet(scraper, clock, Cadence(interval_s=10, longest_s=40), at_once=3)
 
 
-async def run(collector: FleetCollector, clock: VirtualClock, seconds: float) -> list[Snapshot]:
-    seen: list[Snapshot] = []
-    end = clock.now() + seconds
-    while clock.now() < end:
-        seen += await collector.collect(FLEET)
-        await clock.sleep(max(0.001, min(collector.next_due_s(), end) - clock.now()))
+@pytest.fixture
+def wire() -> Iterator[respx.MockRouter]:
+    with respx.mock(assert_all_called=False) as router:
+        router.get("http://r3:8000/metrics", name="r3").respond(content=PAGE)
+        router.get(path="/metrics").respond(content=PAGE)
+        yield router
+
+
+async def watch(fleet: Fleet, clock: VirtualClock, seconds: float) -> list[Snapshot]:
+    """Collect whenever something is due."""
+    until, seen = clock.now() + seconds, list[Snapshot]()
+    await fleet.collect(REPLICAS)
+    while fleet.next_due_s() <= until:
+        await clock.sleep(fleet.next_due_s() - clock.now())
+        seen += await fleet.collect(REPLICAS)
     return seen
 
 
-async def test_each_replica_is_scraped_once_an_interval_and_not_all_at_once() -> None:
-    clock = VirtualClock()
-    replicas = Replicas(clock)
-    seen = await run(FleetCollector(replicas, clock, Cadence(interval_s=10)), clock, 100)
-    assert {target: len(times) for target, times in replicas.asked.items()} == {f"r{i}": 10 for i in range(4)}
-    assert len(seen) == 40
-    assert len({times[0] for times in replicas.asked.values()}) == 4
+async def test_every_replica_is_scraped_once_per_interval(
+    fleet: Fleet, clock: VirtualClock, wire: respx.MockRouter
+) -> None:
+    seen = await watch(fleet, clock, 60)
+    assert len(wire.calls) == len(seen) == 8 * 6
+    for target, _ in REPLICAS:
+        times = [snapshot.at_s for snapshot in seen if snapshot.target == target.id]
+        assert [round(b - a, 3) for a, b in pairwise(times)] == [10] * 5
 
 
-async def test_a_replica_that_fails_is_asked_less_often_and_its_trouble_is_told_until_it_answers() -> None:
-    clock = VirtualClock()
-    replicas = Replicas(clock)
-    collector = FleetCollector(replicas, clock, Cadence(interval_s=10, longest_s=40))
-    replicas.down = {"r1"}
-    await run(collector, clock, 200)
-    assert collector.trouble("r1") == "r1 is down"
-    assert collector.trouble("r2") is None
-    assert len(replicas.asked["r1"]) < len(replicas.asked["r2"]) / 2
-    replicas.down = set()
-    await run(collector, clock, 60)
-    assert collector.trouble("r1") is None
+async def test_replicas_are_not_scraped_all_at_once(fleet: Fleet, clock: VirtualClock, wire: respx.MockRouter) -> None:
+    seen = await watch(fleet, clock, 10)
+    assert len({snapshot.at_s for snapshot in seen}) == len(wire.calls) == 8
 
 
-async def test_a_replica_that_nobody_asks_for_any_more_is_forgotten() -> None:
-    clock = VirtualClock()
-    collector = FleetCollector(Replicas(clock), clock, Cadence(interval_s=10))
-    await run(collector, clock, 20)
-    await collector.collect([])
-    assert collector.next_due_s() == clock.now() + 10
+async def test_nothing_is_scraped_before_it_is_due(fleet: Fleet, wire: respx.MockRouter) -> None:
+    assert await fleet.collect(REPLICAS) == []
+    assert len(wire.calls) == 0
+
+
+async def test_a_broken_replica_is_told_tried_less_often_and_forgiven(
+    fleet: Fleet, clock: VirtualClock, wire: respx.MockRouter
+) -> None:
+    broken = wire["r3"].mock(side_effect=httpx.ConnectError("refused"))
+    seen = await watch(fleet, clock, 100)
+    assert "r3:8000/metrics cannot be reached: refused" in str(fleet.trouble("r3"))
+    assert fleet.stale("r3")
+    assert broken.call_count == 4
+    assert sum(snapshot.target == "r2" for snapshot in seen) == 10
+    assert fleet.trouble("r2") is None
+    assert not fleet.stale("r2")
+    wire["r3"].mock(return_value=httpx.Response(200, content=PAGE))
+    seen = await watch(fleet, clock, 80)
+    assert fleet.trouble("r3") is None
+    assert sum(snapshot.target == "r3" for snapshot in seen) >= 4
+
+
+async def test_a_replica_that_is_gone_is_forgotten(fleet: Fleet, clock: VirtualClock, wire: respx.MockRouter) -> None:
+    wire["r3"].mock(return_value=httpx.Response(500))
+    await watch(fleet, clock, 10)
+    await fleet.collect([])
+    assert fleet.trouble("r3") is None
+    assert fleet.stale("r2")
+    assert fleet.next_due_s() > clock.now() + 1e9
