@@ -4,25 +4,35 @@ The agent keeps no windows of its own: snapshots go into the history, and a wind
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from perfagent.analysis import diagnose, of_service
-from perfagent.domain.errors import NotFound, Unavailable
-from perfagent.domain.finding import Diagnosis
-from perfagent.domain.knob import EffectiveConfig, LaunchConfig
+from perfagent import engines
+from perfagent.analysis import check_measurable, diagnose, of_service
+from perfagent.domain.errors import Conflict, InvalidInput, NotFound, NotScraped, Unavailable
+from perfagent.domain.finding import Cause, Diagnosis
+from perfagent.domain.knob import Change, EffectiveConfig, LaunchConfig
 from perfagent.domain.proposal import Advice, Proposal
-from perfagent.domain.service import Service
+from perfagent.domain.service import Service, check_service, replica
+from perfagent.domain.slo import Objective
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.window import Window, lifetime, resets, since_restart
 from perfagent.optimizers import advise, propose
-from perfagent.ports import Actuator, Clock, Collector, History, Scraper, Services
+from perfagent.ports import Actuator, Clock, Collector, History, Journal, Scraper, Services
+from perfagent.workflows.effects import Effects
 from perfagent.workflows.manager import Manager
+from perfagent.workflows.model import Pace, Request, Rollout
+from perfagent.workflows.planning import Survey
 
 WINDOW_S = 300.0
 """How far back a live diagnosis looks: a few request lifetimes, and still about now."""
 LONGEST_SLEEP_S = 1.0
 """The loop looks at its rollouts at least this often."""
+
+STALLED_S = 60.0
+"""Longer than any tick: scrapes end within seconds, and an actuator answers before a replica is ready."""
+MOST_SERVICES = 1000
+"""A bound on what callers can make the agent keep; a fleet has a few dozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,23 @@ class View:
     proposals: tuple[Proposal, ...]
     advice: tuple[Advice, ...]
 
+    def answer_to(self, cause: Cause) -> str | None:
+        """What to do about a cause, in words: the first proposal, or the advice where no change helps."""
+        said = [each.description for each in self.proposals if each.cause is cause]
+        said += [each.text for each in self.advice if each.cause is cause]
+        return said[0] if said else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """How the loop is getting on."""
+
+    count: int = 0
+    total_s: float = 0.0
+    """Seconds spent in all of them together."""
+    last_at_s: float | None = None
+    """When the last one ended, on the monotonic clock; None before the first."""
+
 
 class Agent:
     """Looks after services: scrapes them on schedule, answers what is wrong and what would help, drives rollouts."""
@@ -49,19 +76,32 @@ class Agent:
         collector: Collector,
         history: History,
         services: Services,
-        actuators: dict[str, Actuator],
-        manager: Manager,
+        journal: Journal,
+        actuators: Mapping[str, Actuator],
+        pace: Pace | None = None,
+        scrape_s: float = 15.0,
         window_s: float = WINDOW_S,
     ) -> None:
         self._clock = clock
         self._scraper = scraper
         self._collector = collector
         self._history = history
-        self._actuators = actuators
         self._window_s = window_s
         self._configs: dict[str, tuple[Snapshot, EffectiveConfig]] = {}
+        self._actuators = actuators
         self.services = services
-        self.manager = manager
+        self.ticks = Ticks()
+        effects = Effects(
+            clock=clock,
+            history=history,
+            services=services.get,
+            actuators=actuators,
+            survey=self._survey,
+            health=_health,
+            pace=pace or Pace(),
+            scrape_s=scrape_s,
+        )
+        self.manager = Manager(journal, effects)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tick until told to stop."""
@@ -72,14 +112,91 @@ class Agent:
 
     async def tick(self) -> None:
         """Scrape what is due, then let every rollout take the step that is due."""
-        engines = {target.id: (service, target) for service in self.services.list() for target in service.targets}
-        due = [(target, service.engine) for service, target in engines.values()]
+        began_s = self._clock.monotonic()
+        known = {target.id: (service, target) for service in self.services.list() for target in service.targets}
+        due = [(target, service.engine) for service, target in known.values()]
         snapshots = await self._collector.collect(due)
         self._history.add(snapshots)
         for snapshot in snapshots:
-            service, target = engines[snapshot.target]
+            service, target = known[snapshot.target]
             await self._learn_config(service, target, snapshot)
         await self.manager.tick()
+        ended_s = self._clock.monotonic()
+        self.ticks = Ticks(self.ticks.count + 1, self.ticks.total_s + ended_s - began_s, ended_s)
+
+    @property
+    def actuators(self) -> tuple[str, ...]:
+        """Names that a service may give as its actuator; with `none` the agent only tells."""
+        return ("none", *self._actuators)
+
+    def register(self, service: Service) -> bool:
+        """Look after a service from now on, in place of the one with its id; True when it is new.
+
+        Raises `InvalidInput` for a service that cannot be looked after, or an objective that its engine cannot tell;
+        `Conflict` for other replicas, engine, actuator or flags while a rollout is under way, or too many services.
+        """
+        self._check(service)
+        try:
+            known = self.services.get(service.id)
+        except NotFound:
+            if len(self.services.list()) >= MOST_SERVICES:
+                raise Conflict(f"{MOST_SERVICES} services are looked after already: delete one first") from None
+            self.services.put(service)
+            return True
+        if not _runs_alike(known, service):
+            self._must_rest(service.id, "what it runs cannot change now")
+            for target in (*known.targets, *service.targets):
+                self._configs.pop(target.id, None)
+        self.services.put(service)
+        return False
+
+    def unregister(self, service_id: str) -> None:
+        """Look after a service no longer. Raises `NotFound`, or `Conflict` while a rollout is under way."""
+        service = self.services.get(service_id)
+        self._must_rest(service_id, "abort it, or wait for its end")
+        self.services.delete(service_id)
+        for target in service.targets:
+            self._configs.pop(target.id, None)
+
+    async def enrol(
+        self,
+        service_id: str,
+        engine: str,
+        url: str,
+        *,
+        launch: LaunchConfig | None = None,
+        release: str | None = None,
+        objectives: tuple[Objective, ...] | None = None,
+    ) -> tuple[Snapshot, EffectiveConfig]:
+        """Scrape one server now and look after it as a service of one replica; one that fails registers nothing.
+
+        What was told before of a service with this id still holds, unless it is told anew; flags and release hold only
+        for the same server. Raises like `register` and like a scrape; `Conflict` for a service of several replicas.
+        """
+        target = replica(service_id, url)
+        try:
+            known = self.services.get(service_id)
+        except NotFound:
+            known = Service(service_id, engine, (target,))
+        if len(known.targets) > 1:
+            raise Conflict(f"{service_id} is a service of {len(known.targets)} replicas: it is changed as a service")
+        same = known.targets == (target,) and known.engine == engine
+        service = replace(
+            known,
+            engine=engine,
+            targets=(target,),
+            launch=launch if launch is not None else known.launch if same else LaunchConfig(),
+            release=release if release is not None else known.release if same else None,
+            objectives=objectives if objectives is not None else known.objectives,
+        )
+        self._check(service)
+        snapshot = await self._scraper.scrape(target, engine)
+        runs = await self._launch(service, target)
+        config = await self._scraper.read_config(target, snapshot, runs, service.release)
+        self.register(service)
+        self._history.add([snapshot])
+        self._configs[target.id] = (snapshot, config)
+        return snapshot, config
 
     async def collect(self, service_id: str) -> Sequence[Snapshot]:
         """Scrape every replica of a service now. Raises the `Unavailable` of the first one that fails."""
@@ -93,39 +210,94 @@ class Agent:
         return snapshots
 
     def window(self, target: Target) -> Window:
-        """What a replica did lately, since its last restart. Raises `NotFound` when it was not scraped lately."""
+        """What a replica did lately, since its last restart. Raises `NotScraped` when it was not scraped lately."""
         snapshots = tuple(self._history.since(target.id, self._clock.now() - self._window_s))
         if not snapshots:
-            trouble = self._collector.trouble(target.id)
-            raise NotFound(
+            trouble = self.trouble(target)
+            raise NotScraped(
                 f"{target.id} was not scraped lately" + (f": {trouble}" if trouble else "; collect it first")
             )
         return lifetime(snapshots[0]) if len(snapshots) == 1 else since_restart(Window(snapshots))
 
     def config(self, target: Target) -> EffectiveConfig:
-        """How a replica is set, as last read. Raises `NotFound` when it was never read."""
+        """How a replica is set, as last read. Raises `NotScraped` when it was never read."""
         if target.id not in self._configs:
-            raise NotFound(f"{target.id} was not scraped yet; collect it first")
+            raise NotScraped(f"{target.id} was not scraped yet; collect it first")
         return self._configs[target.id][1]
 
-    def view(self, service_id: str) -> View:
-        """A service right now. Replicas that were not scraped lately are left out; `NotFound` when none was."""
-        service = self.services.get(service_id)
+    def trouble(self, target: Target) -> str | None:
+        """Why a replica's last scrape on schedule failed, or None when it did not."""
+        return self._collector.trouble(target.id)
+
+    def view(self, service_id: str, *, engine: str | None = None, told: Change = ()) -> View:
+        """A service right now, its configuration completed by what the caller tells of it.
+
+        Replicas that were not scraped lately are left out. Raises `NotFound`, `NotScraped` when none was scraped
+        lately, and `Conflict` where the caller takes it for another engine's.
+        """
+        service = self._service(service_id, engine)
         windows, diagnoses, trouble = [], [], ""
         for target in service.targets:
             try:
-                window, config = self.window(target), self.config(target)
-            except NotFound as missing:
+                window, config = self.window(target), self.config(target).told(told)
+            except NotScraped as missing:
                 trouble = str(missing)
                 continue
             windows.append(window)
             diagnoses.append(diagnose(window, config))
         if not windows:
-            raise NotFound(trouble)
-        config = self._configs[windows[0].target][1]
+            raise NotScraped(trouble)
+        config = self._configs[windows[0].target][1].told(told)
         diagnosis = of_service(service.id, diagnoses)
         proposals = propose(diagnosis, config, service.engine)
         return View(service, tuple(windows), diagnosis, config, proposals, advise(diagnosis, proposals))
+
+    def roll_out(self, request: Request, *, engine: str | None = None) -> Rollout:
+        """Begin a rollout at once; it is planned and run by the ticks that follow.
+
+        Raises `InvalidInput` for a change that must not be made on this service, and `NotFound` or `Conflict` as the
+        manager does, and where the caller takes the service for another engine's.
+        """
+        service = self._service(request.service, engine)
+        if request.change is not None:
+            known = self._configs.get(service.targets[0].id)
+            config = known[1] if known is not None else EffectiveConfig({}, service.release)
+            engines.check(service.engine, request.change, config)
+        return self.manager.create(request)
+
+    def stalled(self) -> str | None:
+        """Why nothing is being looked after at the moment, or None when the loop turns."""
+        if self.ticks.last_at_s is None:
+            return "the loop has not turned yet"
+        silent_s = self._clock.monotonic() - self.ticks.last_at_s
+        return f"the loop has not turned for {silent_s:.0f} s" if silent_s > STALLED_S else None
+
+    def degradations(self) -> tuple[str, ...]:
+        """What does not work as it should, in words: the loop, replicas that cannot be scraped, stuck rollouts."""
+        reasons = [reason] if (reason := self.stalled()) is not None else []
+        for service in self.services.list():
+            failing = [trouble for target in service.targets if (trouble := self.trouble(target)) is not None]
+            if failing:
+                reasons.append(f"{service.id}: {len(failing)} of {len(service.targets)} not scraped: {failing[0]}")
+        stuck = (rollout for rollout in self.manager.rollouts() if rollout.active and rollout.trouble)
+        return (*reasons, *(f"rollout {rollout.id}: {rollout.trouble}" for rollout in stuck))
+
+    def _service(self, service_id: str, engine: str | None) -> Service:
+        service = self.services.get(service_id)
+        if engine not in (None, service.engine):
+            raise Conflict(f"{service_id} is a {service.engine} server, not {engine}")
+        return service
+
+    def _check(self, service: Service) -> None:
+        check_service(service)
+        check_measurable(service.engine, service.objectives)
+        if service.actuator not in self.actuators:
+            raise InvalidInput(f"unknown actuator {service.actuator!r}; known are {', '.join(self.actuators)}")
+
+    def _must_rest(self, service_id: str, advice: str) -> None:
+        active = self.manager.active(service_id)
+        if active is not None:
+            raise Conflict(f"service {service_id} has rollout {active.id} under way, which is {active.phase}: {advice}")
 
     async def _learn_config(self, service: Service, target: Target, snapshot: Snapshot) -> None:
         """Read the settings anew when the server is new to us, was started again, or was last asked a window ago."""
@@ -133,7 +305,7 @@ class Agent:
         if known is not None and not self._outdated(known[0], snapshot):
             return
         launch = await self._launch(service, target)
-        config = await self._scraper.read_config(target, snapshot, launch)
+        config = await self._scraper.read_config(target, snapshot, launch, service.release)
         self._configs[target.id] = (snapshot, config)
 
     def _outdated(self, read_at: Snapshot, now: Snapshot) -> bool:
@@ -150,3 +322,33 @@ class Agent:
             return await actuator.read(target)
         except Unavailable:
             return service.launch
+
+    async def _survey(self, service: Service) -> Survey:
+        """What a plan is made from. Raises `Unavailable` as long as the service was not scraped."""
+        try:
+            view = self.view(service.id)
+        except NotScraped as missing:
+            raise Unavailable(str(missing)) from missing
+        carried = frozenset(
+            metric
+            for window in view.windows
+            for snapshot in window.snapshots
+            for metric in (*snapshot.scalars, *snapshot.histograms)
+        )
+        reason = "; ".join(advice.text for advice in view.advice) or "nothing holds this service back"
+        return Survey(view.config, carried, view.proposals[0] if view.proposals else None, reason)
+
+
+def _runs_alike(a: Service, b: Service) -> bool:
+    return (a.engine, a.targets, a.actuator, a.launch, a.release) == (
+        b.engine,
+        b.targets,
+        b.actuator,
+        b.launch,
+        b.release,
+    )
+
+
+def _health(window: Window, launch: LaunchConfig) -> float | None:
+    config = engines.effective(window.engine, launch, window.snapshots[-1].info, {})
+    return diagnose(window, config).health

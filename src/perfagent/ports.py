@@ -1,7 +1,8 @@
 """The few seams that the core needs from outside. A port stands here when two real implementations exist."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
 
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
 from perfagent.domain.service import Service
@@ -34,8 +35,12 @@ class Scraper(Protocol):
         """
         ...
 
-    async def read_config(self, target: Target, snapshot: Snapshot, launch: LaunchConfig) -> EffectiveConfig:
+    async def read_config(
+        self, target: Target, snapshot: Snapshot, launch: LaunchConfig, release: str | None = None
+    ) -> EffectiveConfig:
         """How the replica is set: what its endpoints tell, then the flags given, then the release's defaults.
+
+        `release` is what somebody told us; it counts where the server does not say.
 
         An endpoint that is missing or closed is no error; what only it could tell stays unknown.
         """
@@ -93,6 +98,34 @@ class Journal(Protocol):
 
     def rollout_ids(self) -> Sequence[str]:
         """Every rollout ever begun, oldest first."""
+        ...
+
+
+class Recorded(NamedTuple):
+    """An event as it was journalled."""
+
+    rollout_id: str
+    seq: int
+    at_s: float
+    """Unix seconds."""
+    kind: str
+    body: str
+    """JSON."""
+
+
+class Subscription(Protocol):
+    """One listener's bounded queue."""
+
+    async def next(self) -> tuple[int, Sequence[Recorded]] | None:
+        """Wait for news: how many events were dropped because nobody took them, then the ones kept. None at the end."""
+        ...
+
+
+class Feed(Protocol):
+    """Tells whoever listens what is journalled, from now on."""
+
+    def subscribe(self) -> AbstractContextManager[Subscription]:
+        """Listen while the context lasts. Raises `Unavailable` when too many listen already."""
         ...
 
 

@@ -2,6 +2,23 @@
 
 from perfagent.analysis.diagnose import DETECTORS, diagnose
 from perfagent.analysis.fleet import of_service
-from perfagent.analysis.slo import check_objective, error_rate, needed, slo_status
+from perfagent.analysis.slo import (
+    check_measurable,
+    check_objective,
+    error_rate,
+    needed,
+    service_slo_status,
+    slo_status,
+)
 
-__all__ = ["DETECTORS", "check_objective", "diagnose", "error_rate", "needed", "of_service", "slo_status"]
+__all__ = [
+    "DETECTORS",
+    "check_measurable",
+    "check_objective",
+    "diagnose",
+    "error_rate",
+    "needed",
+    "of_service",
+    "service_slo_status",
+    "slo_status",
+]

@@ -3,9 +3,12 @@
 Means and rates are exact and decide. A quantile decides only where its whole bucket lies on one side of the target.
 """
 
+from collections.abc import Iterable, Sequence
 from math import isinf
 
+from perfagent import engines
 from perfagent.domain.errors import InvalidInput
+from perfagent.domain.histogram import merge
 from perfagent.domain.metric import Metric
 from perfagent.domain.slo import Comparison, Objective, SloMetric, SloStatus, Statistic
 from perfagent.domain.window import Window, increase, mean_level, observed, rate
@@ -35,21 +38,45 @@ def check_objective(objective: Objective) -> None:
         raise InvalidInput(f"{objective.metric} has no {objective.statistic}; only latencies have quantiles")
 
 
+def check_measurable(engine: str, objectives: Iterable[Objective]) -> None:
+    """Raise `InvalidInput` for an unknown engine, or an objective that can never be judged on this one."""
+    engines.spec(engine)
+    for objective in objectives:
+        check_objective(objective)
+        reason = engines.gap(engine, needed(objective))
+        if reason is not None:
+            raise InvalidInput(f"{engine} cannot tell {objective.metric}: {reason}")
+
+
 def slo_status(window: Window, objective: Objective, gap: str | None = None) -> SloStatus:
     """Whether the window complies. `gap` is the reason why the engine does not export the metric, where it does not."""
+    return _status([window], objective, gap)
+
+
+def service_slo_status(windows: Sequence[Window], objective: Objective) -> SloStatus:
+    """Whether a service complies, from one window per replica; what its engine does not export cannot be told.
+
+    Over several replicas latencies and errors are those of all requests together, throughput and queues are sums, and
+    the fullest KV cache counts.
+    """
+    return _status(windows, objective, engines.gap(windows[0].engine, needed(objective)))
+
+
+def _status(windows: Sequence[Window], objective: Objective, gap: str | None) -> SloStatus:
     check_objective(objective)
     if gap is not None:
         return SloStatus(objective, None, None, gap)
     if objective.metric in _LATENCIES:
-        return _latency(window, objective)
-    current = _figure(window, objective.metric)
+        return _latency(windows, objective)
+    current = _figure(windows, objective.metric)
     if current is None:
         return SloStatus(objective, None, None, "nothing was measured in this window")
     return SloStatus(objective, current, _complies(current, objective), "exact")
 
 
-def _latency(window: Window, objective: Objective) -> SloStatus:
-    seen = observed(window, _LATENCIES[objective.metric])
+def _latency(windows: Sequence[Window], objective: Objective) -> SloStatus:
+    metric = _LATENCIES[objective.metric]
+    seen = merge(part for window in windows if (part := observed(window, metric)) is not None)
     if seen is None or seen.mean is None:
         return SloStatus(objective, None, None, "nothing was measured in this window")
     q = objective.statistic.q
@@ -66,21 +93,26 @@ def _latency(window: Window, objective: Objective) -> SloStatus:
     )
 
 
-def _figure(window: Window, metric: SloMetric) -> float | None:
-    if metric in _LEVELS:
-        return mean_level(window, _LEVELS[metric])
+def _figure(windows: Sequence[Window], metric: SloMetric) -> float | None:
+    if metric is SloMetric.ERROR_RATE:
+        return error_rate(*windows)
     if metric is SloMetric.THROUGHPUT:
-        return rate(window, Metric.GENERATION_TOKENS)
-    return error_rate(window)
+        known = [rate(window, Metric.GENERATION_TOKENS) for window in windows]
+    else:
+        known = [mean_level(window, _LEVELS[metric]) for window in windows]
+    values = [value for value in known if value is not None]
+    combine = max if metric is SloMetric.KV_CACHE_USAGE else sum
+    return float(combine(values)) if values else None
 
 
-def error_rate(window: Window) -> float | None:
+def error_rate(*windows: Window) -> float | None:
     """Failed and rejected requests / all that ended, or None when none ended or successes are not exported."""
-    finished = increase(window, Metric.FINISHED)
-    bad = (increase(window, Metric.FAILED) or 0.0) + (increase(window, Metric.REJECTED) or 0.0)
-    if finished is None or finished + bad <= 0:
+    finished = [increase(window, Metric.FINISHED) for window in windows]
+    if None in finished:
         return None
-    return bad / (finished + bad)
+    good = sum(value or 0.0 for value in finished)
+    bad = sum(increase(window, metric) or 0.0 for window in windows for metric in (Metric.FAILED, Metric.REJECTED))
+    return bad / (good + bad) if good + bad > 0 else None
 
 
 def _complies(value: float, objective: Objective) -> bool:

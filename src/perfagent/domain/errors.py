@@ -3,6 +3,7 @@
     AgentError
     ├── InvalidInput        the caller asked for something that cannot be meant
     ├── NotFound            no such service, instance or rollout
+    │   └── NotScraped      it is known, but nothing recent is known about it
     ├── Conflict            it collides with what is already there or under way
     │   └── IllegalTransition   an event that does not apply to a rollout in its phase
     └── Unavailable         something outside did not do its part
@@ -28,6 +29,10 @@ class InvalidInput(AgentError):
 
 class NotFound(AgentError):
     """No such service, instance or rollout."""
+
+
+class NotScraped(NotFound):
+    """It is known, but nothing recent is known about it."""
 
 
 class Conflict(AgentError):

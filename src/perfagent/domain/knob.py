@@ -1,7 +1,7 @@
 """What can be turned on an inference server, in one vocabulary for all engines, and how it is set right now."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from perfagent.domain.errors import InvalidInput
@@ -82,6 +82,15 @@ class EffectiveConfig:
         """The knob's value as a number, or None where it is not known or no number."""
         value = self.value(knob)
         return None if value is None or isinstance(value, (str, bool)) else float(value)
+
+    def told(self, change: Change) -> "EffectiveConfig":
+        """The same with what somebody says about it: that stands above a default, and below what was read or given."""
+        said = {
+            knob: Setting(value, Source.FLAG)
+            for knob, value in change
+            if knob not in self.settings or self.settings[knob].source is Source.DEFAULT
+        }
+        return replace(self, settings={**self.settings, **said})
 
 
 @dataclass(frozen=True, slots=True)

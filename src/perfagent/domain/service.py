@@ -1,7 +1,11 @@
 """A service: a named set of replicas of one engine and model, with its objectives and what may be done to it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from urllib.parse import urlsplit
 
+from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.share import Share
 from perfagent.domain.slo import Objective
@@ -32,3 +36,39 @@ class Service:
     """The flags the replicas were started with, as far as somebody told us; read back where the engine allows."""
     release: str | None = None
     """The engine's version, where somebody told us."""
+
+
+def replica(service: str, url: str) -> Target:
+    """The replica of a service at an address; its id follows from both, so another address is another replica.
+
+    A trailing slash or `/metrics` is dropped. Raises `InvalidInput` for what is no plain address of a server.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidInput(f"{url!r} is no address: {error}") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise InvalidInput(f"{url!r} is no address: it begins with http:// or https:// and names a host")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise InvalidInput("an address holds no credentials, query or fragment: scheme, host, port and path alone")
+    path = parts.path.rstrip("/").removesuffix("/metrics").rstrip("/")
+    where = f"[{host}]" if ":" in host else host
+    number = port if port is not None else {"http": 80, "https": 443}[parts.scheme]
+    return Target(f"{service}/{where}:{number}{path}", f"{parts.scheme}://{where}:{number}{path}")
+
+
+def check_service(service: Service) -> None:
+    """Raise `InvalidInput` for a service that could not be looked after: no replicas, one twice, odd stages."""
+    if not service.targets:
+        raise InvalidInput("a service has at least one replica")
+    ids = [target.id for target in service.targets]
+    twice = next((target for target in ids if ids.count(target) > 1), None)
+    if twice is not None:
+        raise InvalidInput(f"replica {twice} is named twice")
+    _check_stages(service.policy.stages)
+
+
+def _check_stages(stages: Sequence[Share]) -> None:
+    if not stages or stages[-1].percent != 100 or any(a.percent >= b.percent for a, b in pairwise(stages)):
+        raise InvalidInput("stages widen from one to the next and end at 100 %")

@@ -170,6 +170,8 @@ def _finite(snapshot: Snapshot, metric: Metric) -> dict[Labels, float]:
 
 
 def _restarted(a: Snapshot, b: Snapshot) -> bool:
+    if a.engine != b.engine:
+        return True
     if a.started_at_s is not None and b.started_at_s is not None:
         return b.started_at_s > a.started_at_s + 0.5
     before, after = _finite(a, Metric.GENERATION_TOKENS), _finite(b, Metric.GENERATION_TOKENS)
