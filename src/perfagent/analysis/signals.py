@@ -160,13 +160,21 @@ class Signals:
 
     @cached_property
     def arrivals_per_s(self) -> float | None:
-        """Requests that came per busy second: those finished plus those that now run or wait in addition."""
-        seconds = sum(pair.span_s for pair in self.busy_pairs)
-        if self.finished_per_s is None or seconds <= 0 or len(self.busy) < 2:
-            return None
-        first, last = self.window.snapshots[0].at_s, self.window.snapshots[-1].at_s
-        held = [self.running.get(at, 0.0) + self.waiting.get(at, 0.0) for at in (first, last)]
-        return max(0.0, self.finished_per_s + (held[1] - held[0]) / seconds)
+        """Requests that came per busy second: those finished plus those that now run or wait in addition.
+
+        A stretch in which more left than finished had clients that gave up, which not every engine counts; nothing is
+        known to have come in it.
+        """
+        seconds = came = 0.0
+        for pair in self.busy_pairs:
+            finished = increase(pair, Metric.FINISHED)
+            if finished is not None:
+                came += max(0.0, finished + self._held(pair.end_s) - self._held(pair.start_s))
+                seconds += pair.span_s
+        return came / seconds if seconds > 0 else None
+
+    def _held(self, at: float) -> float:
+        return self.running.get(at, 0.0) + self.waiting.get(at, 0.0)
 
     @cached_property
     def preemptions(self) -> float | None:

@@ -2,10 +2,10 @@
 
 import asyncio
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -16,7 +16,8 @@ from perfagent.cli.durations import seconds
 from perfagent.cli.output import Exit, Format, emit, err, fail
 from perfagent.cli.report import Report, as_data
 from perfagent.clock import SystemClock
-from perfagent.collectors import HttpScraper, read_recording
+from perfagent.collectors.http import HttpScraper
+from perfagent.collectors.recording import read_recording
 from perfagent.domain.errors import AgentError, InvalidInput, Unavailable
 from perfagent.domain.finding import Severity
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
@@ -81,8 +82,7 @@ async def _of_servers(
     every_s = min(MOST_SCRAPES_APART_S, look_s / FEWEST_SCRAPES)
     seen: dict[str, list[Snapshot]] = {target.id: [] for target in targets}
     notes: list[str] = []
-    async with httpx.AsyncClient(trust_env=False) as client:
-        scraper = HttpScraper(client, clock)
+    async with HttpScraper(clock) as scraper:
         end = clock.monotonic() + look_s
         with _progress() as progress:
             task = progress.add_task(f"watching for {look_s:.0f} s", total=look_s)
@@ -104,7 +104,7 @@ async def _of_servers(
             snapshots = tuple(seen[target.id])
             window = lifetime(snapshots[0]) if len(snapshots) == 1 else since_restart(Window(snapshots))
             config = await scraper.read_config(target, snapshots[-1], told)
-            views.append((window, config if release is None else _with_release(config, release)))
+            views.append((window, replace(config, release=config.release or release)))
     names = {window.engine for window, _ in views}
     if len(names) > 1:
         raise InvalidInput(f"these are servers of several engines ({', '.join(sorted(names))}): diagnose them apart")
@@ -118,10 +118,6 @@ def _report(engine: str, views: list[tuple[Window, EffectiveConfig]], label: str
     proposals = propose(whole, config, engine)
     several = diagnoses if len(diagnoses) > 1 else ()
     return Report(engine, config, whole, proposals, advise(whole, proposals), several, notes)
-
-
-def _with_release(config: EffectiveConfig, release: str) -> EffectiveConfig:
-    return EffectiveConfig(config.settings, config.release or release, config.at_least)
 
 
 def _progress() -> Progress:

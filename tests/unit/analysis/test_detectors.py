@@ -1,5 +1,7 @@
 from collections.abc import Mapping
 
+import pytest
+
 from perfagent.analysis import diagnose
 from perfagent.domain.finding import Cause, Severity
 from perfagent.domain.knob import EffectiveConfig, Knob, KnobValue, Setting, Source
@@ -191,6 +193,12 @@ def test_one_page_alone_names_what_its_gauges_show_and_says_that_it_is_no_window
     assert diagnosis.basis == "since_start"
     assert [finding.cause for finding in diagnosis.findings] == [Cause.KV_CAPACITY]
     assert diagnosis.findings[0].confidence <= 0.5
+
+
+def test_clients_that_give_up_at_the_end_do_not_hide_how_many_came() -> None:
+    cancelled = window(running="2x5 0", waiting="0 10 20 30 40 0", finished="0 10 20 30 40 40", every_s=10.0)
+    came = diagnose(cancelled, UNKNOWN).figures["arrivals_per_s"]
+    assert came == pytest.approx((4 * 10 + 40) / 50)
 
 
 def test_a_restart_inside_the_window_is_told() -> None:
