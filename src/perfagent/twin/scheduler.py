@@ -172,7 +172,8 @@ class Replica:
         plan.start_s, plan.end_s = self._boundary_s, self._boundary_s + duration_s
         if plan.decode_tokens:
             plan.since_s = self._decoded_s
-            plan.newcomers_since_s = [sequence.last_token_s for sequence in plan.newcomers]
+            here = [sequence for sequence in plan.newcomers if sequence.stage is not Stage.GONE]
+            plan.newcomers_since_s = [sequence.last_token_s for sequence in here]
             self._decoded_s = plan.end_s
 
     # Planning

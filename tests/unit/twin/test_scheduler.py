@@ -191,6 +191,21 @@ def test_cancelling_frees_everything_at_once() -> None:
     replica.advance(100)
 
 
+def test_a_cancelled_request_whose_next_step_was_already_planned_adds_no_gap_of_its_own() -> None:
+    rules = replace(RULES, async_scheduling=True)
+    trace, replica = play(rules, Request("a", 0.0, 8, 8), Request("b", 0.0, 8, 8), to_s=0.5)
+    assert replica.cancel("b")
+    replica.advance(100)
+    assert {gap_s for _, gap_s, _ in trace.gaps} == {1.0}
+    late = Request("c", 100.0, 8, 8), Request("d", 100.0, 8, 8)
+    for request in late:
+        replica.submit(request)
+    replica.advance(100.5)
+    assert replica.cancel("d")
+    replica.advance(200)
+    assert {gap_s for _, gap_s, _ in trace.gaps} == {1.0}
+
+
 def test_a_request_cancelled_while_its_prompt_is_computed_yields_nothing() -> None:
     trace, replica = play(RULES, Request("a", 0.0, 8, 8), to_s=0.5)
     assert replica.cancel("a")
