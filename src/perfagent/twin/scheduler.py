@@ -314,11 +314,11 @@ class Replica:
                 self._finish(sequence, at_s)
 
     def _deliver_decodes(self, plan: _Plan, observer: Observer) -> None:
-        if not plan.newcomers_since_s:
+        if not plan.newcomers:
             observer.tokens(plan.end_s, plan.end_s - plan.since_s, plan.decode_tokens)
             return
         gaps = Counter(plan.newcomers_since_s)
-        gaps[plan.since_s] += plan.decode_tokens - len(plan.newcomers_since_s)
+        gaps[plan.since_s] += plan.decode_tokens - len(plan.newcomers)
         for since_s, count in gaps.items():
             if count:
                 observer.tokens(plan.end_s, plan.end_s - since_s, count)
