@@ -1,0 +1,486 @@
+"""Whole rollouts on a fleet that really restarts, with a virtual clock."""
+
+import pytest
+
+from perfagent.domain.errors import Conflict, IllegalTransition, NotFound, Unreachable
+from perfagent.domain.knob import Knob, LaunchConfig
+from perfagent.domain.verdict import Verdict
+from perfagent.workflows.events import Approved, Judged, Recovered, Stumbled, Touching
+from perfagent.workflows.model import Phase, Rollout
+from support.rollouts import BEFORE, MORE_AT_ONCE, START_S, World, max_num_seqs, request, service
+
+
+def harmful(world: World) -> None:
+    """From now on the change doubles every latency."""
+    world.fleet.slowness = lambda config: 2.0 if max_num_seqs(config) == 64 else 1.0
+
+
+async def started(world: World, until: Phase, **asked: object) -> Rollout:
+    """A rollout after a quiet past, run up to a phase, on a manager that the world remembers."""
+    await world.warm_up()
+    manager = world.manager()
+    rollout = manager.create(request(**asked))  # type: ignore[arg-type]
+    return await world.run(manager, rollout.id, until=lambda r: r.phase is until)
+
+
+async def test_a_good_change_goes_through_every_stage_to_the_whole_fleet() -> None:
+    world = World(service(10))
+    ended = await started(world, Phase.COMPLETED)
+    assert {max_num_seqs(config) for config in world.fleet.configs.values()} == {64}
+    assert [(r.percent, len(r.targets), r.verdict) for r in ended.history] == [
+        (10, 1, Verdict.PROMOTE),
+        (50, 5, Verdict.PROMOTE),
+        (100, 10, Verdict.PROMOTE),
+    ]
+    assert all(record.reasons and record.looks and record.ended_at_s for record in ended.history)
+    assert ended.health == 80.0
+    assert world.fleet.most_down == 1
+
+
+async def test_a_harmful_change_is_stopped_at_the_first_replica_and_restored_byte_for_byte() -> None:
+    world = World(service(10))
+    harmful(world)
+    ended = await started(world, Phase.ROLLED_BACK)
+    assert set(world.fleet.configs.values()) == {BEFORE}
+    assert ended.touched == ("chat-0",)
+    assert ended.history[-1].verdict is Verdict.ROLL_BACK
+    assert "ttft_s: 100.0% longer" in ended.reason
+
+
+async def test_what_shows_its_harm_only_at_the_whole_fleet_is_rolled_back_a_few_at_a_time() -> None:
+    world = World(service(10))
+    monitoring = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    await world.run(manager, monitoring.id, until=lambda r: r.stage == 2 and r.phase is Phase.MONITORING)
+    harmful(world)
+    ended = await world.run(manager, monitoring.id)
+    assert ended.phase is Phase.ROLLED_BACK
+    assert set(world.fleet.configs.values()) == {BEFORE}
+    assert world.fleet.most_down == 1
+
+
+async def test_a_single_replica_is_compared_with_its_own_past_in_every_stage() -> None:
+    world = World(service(1))
+    ended = await started(world, Phase.COMPLETED)
+    assert [(r.percent, r.actual_percent) for r in ended.history] == [(10, 100), (50, 100), (100, 100)]
+    assert len(world.fleet.applied) == 1
+
+
+async def test_a_single_replica_with_a_harmful_change_is_rolled_back() -> None:
+    world = World(service(1))
+    harmful(world)
+    await started(world, Phase.ROLLED_BACK)
+    assert world.fleet.configs == {"chat-0": BEFORE}
+
+
+async def test_nothing_is_touched_before_a_person_agrees() -> None:
+    world = World()
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    manager = world.manager()
+    await world.pass_time(600)
+    await manager.tick()
+    assert world.fleet.applied == []
+    approved = manager.approve(waiting.id, "bob", "looks right")
+    assert approved.approval is not None
+    assert approved.approval.who == "bob"
+    assert approved.approval.plan_hash == approved.planned.hash
+    manager.approve(waiting.id, "bob", "said twice")
+    assert sum(isinstance(event, Approved) for _, event in manager.events(waiting.id)) == 1
+    assert (await world.run(manager, waiting.id)).phase is Phase.COMPLETED
+
+
+async def test_an_approval_of_another_plan_is_refused() -> None:
+    world = World()
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    with pytest.raises(IllegalTransition, match="another plan"):
+        world.manager().approve(waiting.id, "bob", "stale", plan_hash="0" * 64)
+
+
+async def test_a_change_that_may_alter_answers_waits_for_approval_by_itself() -> None:
+    waiting = await started(World(), Phase.AWAITING_APPROVAL, change={Knob.KV_CACHE_DTYPE: "fp8"})
+    assert waiting.planned.risks == ("kv_cache_dtype may alter answers",)
+
+
+async def test_a_rejected_plan_touches_nothing() -> None:
+    world = World()
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    manager = world.manager()
+    assert manager.reject(waiting.id, "bob", "not today").phase is Phase.REJECTED
+    assert manager.reject(waiting.id, "bob", "again").reason == "rejected by bob: not today"
+    assert world.fleet.applied == []
+
+
+async def test_an_approval_that_nobody_gives_expires() -> None:
+    world = World()
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    await world.clock.sleep(waiting.planned.pace.approval_timeout_s)
+    assert (await world.run(world.manager(), waiting.id)).phase is Phase.REJECTED
+
+
+async def test_abort_before_anything_was_touched_ends_at_once() -> None:
+    world = World()
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    aborted = world.manager().abort(waiting.id, "bob", "changed my mind")
+    assert aborted.phase is Phase.ROLLED_BACK
+    assert aborted.reason == "aborted by bob: changed my mind; nothing had been changed"
+
+
+async def test_abort_in_mid_rollout_restores_what_was_touched() -> None:
+    world = World(service(10))
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    await world.run(manager, rollout.id, until=lambda r: len(r.touched) == 3)
+    assert manager.abort(rollout.id, "bob", "enough").phase is Phase.ROLLING_BACK
+    assert manager.abort(rollout.id, "bob", "enough, I say").phase is Phase.ROLLING_BACK
+    ended = await world.run(manager, rollout.id)
+    assert ended.phase is Phase.ROLLED_BACK
+    assert set(world.fleet.configs.values()) == {BEFORE}
+    assert {target for target, _ in world.fleet.applied} == {"chat-0", "chat-1", "chat-2"}
+    with pytest.raises(IllegalTransition):
+        manager.resume(rollout.id, "bob", "come back")
+
+
+async def test_a_rollback_cannot_be_paused() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    manager.abort(rollout.id, "bob", "enough")
+    with pytest.raises(IllegalTransition):
+        manager.pause(rollout.id, "eve", "wait")
+
+
+async def test_a_paused_rollout_waits_and_then_goes_on_where_it_was() -> None:
+    world = World(service(10))
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    manager.pause(rollout.id, "bob", "lunch")
+    manager.pause(rollout.id, "bob", "lunch")
+    await world.run(manager, rollout.id, until=lambda r: r.updated_at_s + 3600 < world.clock.now())
+    assert manager.get(rollout.id).phase is Phase.HELD
+    assert manager.get(rollout.id).reason == "paused by bob: lunch"
+    assert len(world.fleet.applied) == 1
+    assert manager.resume(rollout.id, "bob", "back").phase is Phase.MONITORING
+    assert (await world.run(manager, rollout.id)).phase is Phase.COMPLETED
+
+
+async def test_a_pause_while_replicas_change_lets_no_further_one_change() -> None:
+    world = World(service(10))
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    await world.run(manager, rollout.id, until=lambda r: len(r.touched) == 3)
+    manager.pause(rollout.id, "bob", "lunch")
+    for _ in range(30):
+        await manager.tick()
+        await world.pass_time(10)
+    assert manager.get(rollout.id).touched == ("chat-0", "chat-1", "chat-2")
+    with pytest.raises(IllegalTransition):
+        manager.promote(rollout.id, "bob", "the stage is not even applied")
+    assert manager.resume(rollout.id, "bob", "back").phase is Phase.ROLLING_OUT
+    assert (await world.run(manager, rollout.id)).phase is Phase.COMPLETED
+
+
+async def test_a_rollout_that_nobody_resumes_is_rolled_back() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    manager.pause(rollout.id, "bob", "lunch")
+    await world.clock.sleep(rollout.planned.pace.hold_timeout_s)
+    ended = await world.run(manager, rollout.id)
+    assert ended.phase is Phase.ROLLED_BACK
+    assert ended.reason == "held for too long (paused by bob: lunch)"
+
+
+async def test_without_auto_rollout_a_person_promotes_every_stage_but_the_last() -> None:
+    world = World(service(10))
+    held = await started(world, Phase.HELD, auto_rollout=False)
+    manager = world.manager()
+    assert held.reason.startswith("waiting for a person to promote: ttft_s")
+    manager.promote(held.id, "bob", "fine", percent=10)
+    assert manager.promote(held.id, "bob", "fine", percent=10).stage == 1
+    assert manager.promote(held.id, "bob", "fine").stage == 1
+    held = await world.run(manager, held.id, until=lambda r: r.phase is Phase.HELD)
+    assert manager.promote(held.id, "bob", "a late repeat", percent=10).stage == 1
+    with pytest.raises(IllegalTransition, match="not reached 100 %"):
+        manager.promote(held.id, "bob", "too early", percent=100)
+    manager.promote(held.id, "bob", "fine", percent=50)
+    ended = await world.run(manager, held.id)
+    assert [record.reasons[0] for record in ended.history[:2]] == ["promoted by bob: fine"] * 2
+    assert len(ended.history[2].looks) == 1
+
+
+async def test_an_inconclusive_stage_is_extended_and_then_held_for_a_person() -> None:
+    world = World()
+    await world.warm_up()
+    manager = world.manager()
+    rollout = manager.create(request())
+    world.fleet.unscraped = set(world.fleet.configs)
+    held = await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    assert held.extensions == held.planned.pace.extensions == 2
+    assert len(held.history[0].looks) == 3
+    assert held.reason.startswith("not enough evidence: ttft_s: 0 usable windows")
+    assert held.history[0].verdict is None
+
+
+async def test_the_canarys_health_below_the_threshold_rolls_back_whatever_the_judge_says() -> None:
+    world = World(health_score=31.0)
+    ended = await started(world, Phase.ROLLED_BACK, health_threshold=50)
+    assert ended.reason == "the canary's health is 31, below 50"
+    assert ended.history[0].looks[0].verdict is Verdict.PROMOTE
+
+
+async def test_unknown_health_is_not_low_health() -> None:
+    await started(World(health_score=None), Phase.COMPLETED, health_threshold=50)
+
+
+async def test_a_canary_that_does_not_start_is_rolled_back_at_once() -> None:
+    world = World()
+    world.fleet.fails_to_start = lambda config: max_num_seqs(config) == 64
+    ended = await started(world, Phase.ROLLED_BACK)
+    assert ended.reason == "chat-0: does not start with the change: exited with status 1"
+    assert set(world.fleet.configs.values()) == {BEFORE}
+
+
+async def test_a_canary_that_never_gets_ready_is_rolled_back_when_its_time_is_over() -> None:
+    world = World(start_delay_s=10_000)
+    await world.warm_up()
+    manager = world.manager()
+    rollout = manager.create(request())
+    ended = await world.run(manager, rollout.id)
+    assert ended.reason == ("the replicas did not become ready in time; not ready again, look at: chat-0")
+    assert world.fleet.configs["chat-0"] == BEFORE
+
+
+async def test_a_canary_that_restarts_while_it_is_observed_is_rolled_back() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    await world.pass_time(60)
+    world.fleet.restart("chat-0")
+    ended = await world.run(world.manager(), rollout.id)
+    assert ended.reason == "chat-0: restarted while it was observed"
+
+
+async def test_a_canary_that_is_down_when_the_judge_is_asked_is_rolled_back() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    await world.pass_time(320)
+    world.fleet.restart("chat-0")
+    assert rollout.judge_at_s is not None
+    await world.clock.sleep(rollout.judge_at_s - world.clock.now())
+    ended = await world.run(world.manager(), rollout.id)
+    assert ended.reason == "chat-0: is not ready at the end of the observation"
+
+
+async def test_a_canary_that_fails_while_it_is_observed_is_rolled_back() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    world.fleet.fails_to_start = lambda config: max_num_seqs(config) == 64
+    ended = await world.run(world.manager(), rollout.id)
+    assert ended.reason == "chat-0: failed with the change: exited with status 1"
+
+
+@pytest.mark.parametrize("phase", [Phase.MONITORING, Phase.HELD])
+async def test_a_canary_that_somebody_else_changes_is_rolled_back(phase: Phase) -> None:
+    world = World()
+    rollout = await started(world, phase, auto_rollout=False)
+    world.fleet.restart("chat-0", BEFORE)
+    ended = await world.run(world.manager(), rollout.id)
+    assert ended.reason == "chat-0: somebody else changed its configuration"
+
+
+async def test_a_replica_that_somebody_changed_since_the_plan_is_not_overwritten() -> None:
+    world = World(service(10))
+    rollout = await started(world, Phase.MONITORING)
+    by_hand = LaunchConfig(("--max-num-seqs", "32"))
+    world.fleet.restart("chat-3", by_hand)
+    ended = await world.run(world.manager(), rollout.id)
+    assert ended.phase is Phase.ROLLED_BACK
+    assert world.fleet.configs.pop("chat-3") == by_hand
+    assert {config for target, config in world.fleet.configs.items() if target != "chat-3"} == {BEFORE}
+
+
+async def test_a_rollback_waits_for_a_replica_that_cannot_be_reached_and_restores_the_others_meanwhile() -> None:
+    world = World(service(10))
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    await world.run(manager, rollout.id, until=lambda r: r.stage == 1 and r.phase is Phase.MONITORING)
+    world.fleet.unreachable = {"chat-2"}
+    manager.abort(rollout.id, "bob", "enough")
+    for _ in range(200):
+        await manager.tick()
+        await world.pass_time(10)
+    stuck = manager.get(rollout.id)
+    assert stuck.phase is Phase.ROLLING_BACK
+    assert stuck.trouble == "chat-2: http://chat-2 refused the connection"
+    assert [t for t, config in world.fleet.configs.items() if config != BEFORE] == ["chat-2"]
+    world.fleet.unreachable = set()
+    assert (await world.run(manager, rollout.id)).phase is Phase.ROLLED_BACK
+    assert set(world.fleet.configs.values()) == {BEFORE}
+
+
+async def test_a_short_trouble_is_recorded_with_its_end_and_changes_nothing() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    world.fleet.unreachable = {"chat-0"}
+    await world.run(manager, rollout.id, until=lambda r: r.attempts == 2)
+    world.fleet.unreachable = set()
+    ended = await world.run(manager, rollout.id)
+    assert ended.phase is Phase.COMPLETED
+    kinds = [type(event) for _, event in manager.events(rollout.id)]
+    assert kinds.count(Stumbled) == 2
+    assert kinds.count(Recovered) == 1
+
+
+async def test_a_canary_that_cannot_be_watched_for_long_is_rolled_back() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    world.fleet.unreachable = {"chat-0"}
+    back = await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.ROLLING_BACK)
+    assert back.reason.startswith("gave up after 8 attempts: http://chat-0 refused")
+
+
+async def test_when_the_configuration_cannot_be_read_nothing_is_touched() -> None:
+    world = World()
+    world.fleet.unreachable = {"chat-3"}
+    ended = await started(world, Phase.FAILED)
+    assert ended.reason.endswith("refused the connection; nothing had been changed")
+    assert world.fleet.applied == []
+
+
+async def test_trouble_with_one_rollout_never_stops_another() -> None:
+    world = World()
+    world.survey_fails = RuntimeError("boom")
+    await world.warm_up()
+    manager = world.manager()
+    failing = manager.create(request())
+    ended = await world.run(manager, failing.id)
+    assert ended.phase is Phase.FAILED
+    assert ended.reason.startswith("gave up after 8 attempts: unexpected RuntimeError: boom")
+    world.survey_fails = None
+    fine = manager.create(request())
+    assert (await world.run(manager, fine.id)).phase is Phase.COMPLETED
+
+
+async def test_a_survey_that_comes_through_later_is_used() -> None:
+    world = World()
+    world.survey_fails = Unreachable("no connection")
+    manager = world.manager()
+    rollout = manager.create(request(requires_approval=True))
+    await world.run(manager, rollout.id, until=lambda r: r.attempts == 3)
+    assert manager.get(rollout.id).trouble == "no connection"
+    world.survey_fails = None
+    await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.AWAITING_APPROVAL)
+    assert manager.get(rollout.id).trouble == ""
+
+
+async def test_without_a_change_worth_making_the_rollout_is_done() -> None:
+    ended = await started(World(), Phase.COMPLETED, change={Knob.MAX_NUM_SEQS: 8})
+    assert ended.history == ()
+    assert ended.reason == "nothing is wrong"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({Knob.MAX_NUM_SEQS: -4}, "max_num_seqs"), ({Knob.SCHEDULE_CONSERVATIVENESS: 0.5}, "schedule_conservativeness")],
+)
+async def test_a_change_that_must_not_be_made_is_refused_with_the_reason(change: dict[Knob, int], reason: str) -> None:
+    world = World()
+    ended = await started(world, Phase.FAILED, change=change)
+    assert reason in ended.reason
+    assert world.fleet.applied == []
+
+
+async def test_an_actuator_that_is_not_here_is_refused() -> None:
+    ended = await started(World(service(actuator="webhook")), Phase.FAILED)
+    assert ended.reason == "there is no actuator 'webhook' here"
+
+
+async def test_without_an_actuator_the_flags_are_told_and_abort_ends_it() -> None:
+    world = World(service(actuator="none"))
+    held = await started(world, Phase.HELD)
+    assert held.reason == "no actuator: apply by hand: --max-num-seqs=64"
+    manager = world.manager()
+    with pytest.raises(IllegalTransition):
+        manager.promote(held.id, "bob", "done")
+    assert manager.abort(held.id, "bob", "noted").phase is Phase.ROLLED_BACK
+    assert world.fleet.applied == []
+
+
+async def test_a_service_has_one_rollout_at_a_time() -> None:
+    world = World()
+    manager = world.manager()
+    first = manager.create(request())
+    with pytest.raises(Conflict, match="r1 under way, which is pending"):
+        manager.create(request())
+    assert manager.active("chat") == first
+    manager.abort(first.id, "bob", "enough")
+    assert manager.active("chat") is None
+    assert [rollout.id for rollout in manager.rollouts()] == ["r1"]
+    assert manager.create(request()).id == "r2"
+
+
+async def test_unknown_rollouts_are_not_found() -> None:
+    manager = World().manager()
+    for call in (manager.get, manager.events):
+        with pytest.raises(NotFound, match="no rollout 'r9'"):
+            call("r9")
+
+
+async def test_another_manager_on_the_same_journal_sees_the_same_rollouts() -> None:
+    world = World(service(10))
+    ended = await started(world, Phase.COMPLETED)
+    again = world.manager()
+    assert again.get(ended.id) == ended
+    assert [type(event) for _, event in again.events(ended.id)].count(Touching) == 10
+    assert sum(isinstance(event, Judged) for _, event in again.events(ended.id)) == 3
+
+
+async def test_when_another_manager_was_faster_its_events_count() -> None:
+    world = World()
+    one = world.manager()
+    rollout = one.create(request(requires_approval=True))
+    other = world.manager()
+    await one.tick()
+    await other.tick()
+    assert other.get(rollout.id) == one.get(rollout.id)
+    one.approve(rollout.id, "bob", "fine")
+    with pytest.raises(Conflict, match="already journalled"):
+        other.abort(rollout.id, "eve", "no")
+    assert other.get(rollout.id).phase is Phase.ROLLING_OUT
+
+
+async def test_an_answer_that_came_too_late_is_dropped() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    read = world.fleet.read
+    aborted = False
+
+    async def slow_read(target: object) -> object:
+        nonlocal aborted
+        if not aborted:
+            aborted = True
+            manager.abort(rollout.id, "bob", "while the actuator was asked")
+        return await read(target)  # type: ignore[arg-type]
+
+    world.fleet.read = slow_read  # type: ignore[method-assign, assignment]
+    assert (await world.run(manager, rollout.id)).phase is Phase.ROLLED_BACK
+
+
+async def test_what_is_warmed_up_is_cut_off_and_told() -> None:
+    rollout = await started(World(), Phase.MONITORING, monitoring_s=300.0)
+    record = rollout.history[0]
+    assert record.warm_up_s == 30.0
+    assert rollout.applied_at_s is not None
+    assert record.applied_at_s == rollout.applied_at_s > START_S
+    assert rollout.observed_from_s == rollout.applied_at_s + 30.0
+    assert rollout.judge_at_s == rollout.observed_from_s + 300.0
+
+
+async def test_the_share_is_told_as_it_is() -> None:
+    rollout = await started(World(service(4)), Phase.MONITORING)
+    assert rollout.current_stage is not None
+    assert (rollout.current_stage.percent, rollout.current_stage.actual_percent) == (10, 25.0)
+    assert rollout.fleet_percent == 25.0
+    assert rollout.planned.change == MORE_AT_ONCE
