@@ -177,10 +177,11 @@ def _edge(labels: Labels) -> tuple[float, Labels]:
     """A bucket's upper edge, NaN where it has none, and the labels of its series."""
     for place, (label, text) in enumerate(labels):
         if label == "le":
+            rest = labels[:place] + labels[place + 1 :]
             try:
-                return float(text), labels[:place] + labels[place + 1 :]
+                return float(text), rest
             except ValueError:
-                break
+                return nan, rest
     return nan, labels
 
 
