@@ -72,7 +72,7 @@ def diagnose(window: Window, config: EffectiveConfig) -> Diagnosis:
         start_s=window.start_s,
         end_s=window.end_s,
         findings=tuple(kept),
-        blind_spots=(*blind, *_blind_to_settings(signals), *_holes(window)),
+        blind_spots=(*blind, *_blind_to_settings(signals, seen), *_holes(window)),
         health=health(signals),
         figures=figures(signals),
     )
@@ -108,14 +108,15 @@ def _blind_to_metrics(window: Window) -> list[BlindSpot]:
     return spots
 
 
-def _blind_to_settings(signals: Signals) -> list[BlindSpot]:
+def _blind_to_settings(signals: Signals, seen: list[Finding]) -> list[BlindSpot]:
+    found = {finding.cause for finding in seen}
     return [
         BlindSpot(cause, f"{knob} is not known: tell the server's flags, or only a clear pattern is named")
         for cause, knob in (
             (Cause.BATCH_LIMIT, Knob.MAX_NUM_SEQS),
             (Cause.PREFILL_BUDGET, Knob.MAX_NUM_BATCHED_TOKENS),
         )
-        if signals.limit(knob) is None and knob not in signals.config.at_least
+        if cause not in found and signals.limit(knob) is None and knob not in signals.config.at_least
     ]
 
 

@@ -53,7 +53,13 @@ def test_a_flat_running_count_under_a_queue_lets_the_limit_be_inferred_with_less
     inferred, known = diagnose(queued(), UNKNOWN), diagnose(queued(), told({Knob.MAX_NUM_SEQS: 8}))
     assert [finding.cause for finding in inferred.findings] == [Cause.BATCH_LIMIT]
     assert inferred.findings[0].confidence < known.findings[0].confidence
-    assert any(spot.subject == Cause.BATCH_LIMIT for spot in inferred.blind_spots)
+    assert "inferred" in inferred.findings[0].description
+
+
+def test_an_unknown_limit_is_a_blind_spot_unless_its_cause_was_found_all_the_same() -> None:
+    idle = window(running="0x6", waiting="0x6", kv_usage="0x6")
+    assert Cause.BATCH_LIMIT in {spot.subject for spot in diagnose(idle, UNKNOWN).blind_spots}
+    assert Cause.BATCH_LIMIT not in {spot.subject for spot in diagnose(queued(), UNKNOWN).blind_spots}
 
 
 def test_a_limit_below_every_default_is_not_inferred_when_the_flags_are_known_not_to_set_it() -> None:
