@@ -1,0 +1,141 @@
+"""Fields that several models share: bounded, so that nothing a caller sends grows without end."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from math import inf
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from perfagent import engines
+from perfagent.domain.knob import Change, Knob, KnobValue, LaunchConfig, change_of
+from perfagent.domain.slo import Comparison, Objective, SloMetric, SloStatus, Statistic
+
+EngineName = StrEnum("EngineName", {name.upper(): name for name in engines.ENGINES})  # type: ignore[misc]
+"""The engines that we know."""
+
+ServiceId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=128),
+    Field(description="Letters, digits and `._:-`.", examples=["chat"]),
+]
+Url = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=2048),
+    Field(description="Address of one server, `/metrics` left out.", examples=["http://10.0.3.11:8000"]),
+]
+Person = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Field(description="Who says so.")
+]
+Text = Annotated[str, StringConstraints(max_length=2000)]
+Flags = Annotated[
+    tuple[Annotated[str, StringConstraints(max_length=4096)], ...],
+    Field(
+        max_length=200,
+        description="Command-line arguments of the server, one word each, without program, host, port and model.",
+        examples=[["--max-num-seqs", "64"]],
+    ),
+]
+Version = Annotated[
+    str, StringConstraints(min_length=1, max_length=64), Field(description="The engine's release.", examples=["0.26.0"])
+]
+KnobValues = Annotated[
+    dict[Knob, bool | int | Annotated[float, Field(allow_inf_nan=False)] | Text],
+    Field(max_length=len(Knob), description="Knobs with their values.", examples=[{"max_num_seqs": 64}]),
+]
+
+
+class Model(BaseModel):
+    """What enters or leaves the process: frozen, and nothing unknown in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class SloIn(Model):
+    """An objective: a metric's statistic shall stay on one side of a target."""
+
+    metric_name: SloMetric
+    target_value: float = Field(ge=0, allow_inf_nan=False)
+    """Seconds for latencies, tokens/s for throughput, 0–1 for rates and usage."""
+    comparison: Comparison = Comparison.LESS_THAN
+    statistic: Statistic = Statistic.MEAN
+    """`mean` is exact; quantiles, of latencies alone, come with bounds and decide only where those agree."""
+
+    def objective(self) -> Objective:
+        """The same in our words."""
+        return Objective(self.metric_name, self.target_value, self.comparison, self.statistic)
+
+    @classmethod
+    def of(cls, objective: Objective) -> "SloIn":
+        """An objective as callers write it."""
+        return cls(
+            metric_name=objective.metric,
+            target_value=objective.target,
+            comparison=objective.comparison,
+            statistic=objective.statistic,
+        )
+
+
+Slos = Annotated[tuple[SloIn, ...], Field(max_length=50)]
+
+
+class SloOut(Model):
+    """How a window stands to an objective."""
+
+    metric_name: SloMetric
+    target_value: float
+    comparison: Comparison
+    statistic: Statistic
+    current_value: float | None
+    compliant: bool | None
+    """Null where it cannot be told; `reason` says why."""
+    reason: str
+    low: float | None
+    """For a quantile: it is not below this."""
+    high: float | None
+    """For a quantile: it is not above this; null where nothing bounds it."""
+
+    @classmethod
+    def of(cls, status: SloStatus) -> "SloOut":
+        """A status as callers see it."""
+        return cls(
+            metric_name=status.objective.metric,
+            target_value=status.objective.target,
+            comparison=status.objective.comparison,
+            statistic=status.objective.statistic,
+            current_value=status.current,
+            compliant=status.compliant,
+            reason=status.reason,
+            low=status.low,
+            high=status.high,
+        )
+
+
+def objectives(slos: tuple[SloIn, ...] | None) -> tuple[Objective, ...] | None:
+    """The objectives told, None where nothing was told of them."""
+    return None if slos is None else tuple(slo.objective() for slo in slos)
+
+
+def launch(flags: tuple[str, ...] | None) -> LaunchConfig | None:
+    """The launch told, None where nothing was told of it."""
+    return None if flags is None else LaunchConfig(flags)
+
+
+def change(values: dict[Knob, KnobValue] | None) -> Change:
+    """Knobs with their values in our order; nothing for none."""
+    return change_of(values) if values else ()
+
+
+def instant(at_s: float) -> datetime:
+    """Unix seconds as people write a time."""
+    return datetime.fromtimestamp(at_s, UTC)
+
+
+def instant_or_none(at_s: float | None) -> datetime | None:
+    """The same where there may be none."""
+    return None if at_s is None else instant(at_s)
+
+
+def finite(value: float) -> float | None:
+    """The value, or None for infinity, which JSON does not have."""
+    return None if value in (inf, -inf) else value
