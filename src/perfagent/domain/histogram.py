@@ -87,11 +87,15 @@ class Histogram:
         raise AssertionError("the last bucket holds every observation")
 
     def since(self, earlier: "Histogram") -> "Histogram":
-        """What was observed after `earlier`. A histogram that fell or changed its edges was reset: all of it is new."""
+        """What was observed after `earlier`. A histogram that fell or changed its edges was reset: all of it is new.
+
+        Observations are taken to be positive, as all latencies and lengths are, so that the sum cannot fall either.
+        """
         if earlier.edges != self.edges:
             return self
         grown = tuple(b - a for a, b in zip(earlier.cumulative, self.cumulative, strict=True))
-        if any(g < 0 for g in grown) or any(a > b for a, b in pairwise(grown)):
+        fell = any(g < 0 for g in grown) or any(a > b for a, b in pairwise(grown)) or self.total < earlier.total
+        if fell:
             return self
         return Histogram(self.edges, grown, self.total - earlier.total)
 

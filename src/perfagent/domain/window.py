@@ -72,15 +72,22 @@ def lifetime(snapshot: Snapshot) -> Window:
 def levels(window: Window, metric: Metric) -> list[tuple[float, float]]:
     """A gauge over time as (unix seconds, value), its series combined as the metric says. Missing points are left out.
 
-    Values that are not finite are not measurements and are left out too.
+    Values that are not finite are not measurements. A scrape without a series that was there before and is there again
+    afterwards says nothing of all series together, so it is a missing point as well.
     """
     combine = max if metric.kind is Kind.GAUGE_MAX else sum
-    points = []
-    for snapshot in window.snapshots:
-        values = [value for value in snapshot.scalars.get(metric, {}).values() if isfinite(value)]
-        if values:
-            points.append((snapshot.at_s, float(combine(values))))
-    return points
+    scrapes = [_finite(snapshot, metric) for snapshot in window.snapshots]
+    first: dict[Labels, int] = {}
+    last: dict[Labels, int] = {}
+    for turn, values in enumerate(scrapes):
+        for key in values:
+            first.setdefault(key, turn)
+            last[key] = turn
+    return [
+        (snapshot.at_s, float(combine(values.values())))
+        for turn, (snapshot, values) in enumerate(zip(window.snapshots, scrapes, strict=True))
+        if values and all(key in values for key in first if first[key] < turn < last[key])
+    ]
 
 
 def mean_level(window: Window, metric: Metric) -> float | None:
@@ -96,12 +103,13 @@ def share_of_scrapes(window: Window, metric: Metric, *, at_least: float) -> floa
 
 
 def increase(window: Window, metric: Metric) -> float | None:
-    """How much a counter grew, over all its series; None with fewer than two samples.
+    """How much a counter grew, over all its series; None where it was never seen after the first snapshot.
 
-    A counter that fell was reset: what it shows afterwards is all new. So is a series that first appears inside the
-    window: engines create many of theirs at the first event.
+    A counter that fell was reset: what it shows afterwards is all new. So is what any counter shows after a restart
+    that the start time tells, and a series that first appears inside the window: engines create many of theirs at the
+    first event, and a page that is not whole is never read.
     """
-    grown = [max(0.0, step) for step in _steps(window, metric)]
+    grown = list(_steps(window, metric))
     return sum(grown) if grown else None
 
 
@@ -118,11 +126,14 @@ def observed(window: Window, metric: Metric) -> Histogram | None:
 
     An empty histogram (count 0) means that the engine exports it and nothing happened.
     """
-    known: dict[Labels, Histogram] = {} if window.since_start else dict(window.snapshots[0].histograms.get(metric, {}))
+    known: dict[Labels, Histogram] = {}
     parts: list[Histogram] = []
-    for snapshot in window.snapshots if window.since_start else window.snapshots[1:]:
+    for turn, (snapshot, fresh) in enumerate(_processes(window)):
+        if fresh:
+            known = {}
         for key, value in snapshot.histograms.get(metric, {}).items():
-            parts.append(value.since(known[key]) if key in known else value)
+            if turn > 0 or window.since_start:
+                parts.append(value.since(known[key]) if key in known else value)
             known[key] = value
     return merge(parts)
 
@@ -132,16 +143,16 @@ def since_restart(window: Window) -> Window:
 
     A restart whose process has been seen only once leaves that one page, as its own lifetime.
     """
-    for index in range(len(window.snapshots) - 1, 0, -1):
-        if _restarted(window.snapshots[index - 1], window.snapshots[index]):
-            rest = window.snapshots[index:]
-            return Window(rest) if len(rest) > 1 else lifetime(rest[0])
-    return window
+    restarts = _restarts(window)
+    if not restarts:
+        return window
+    rest = window.snapshots[restarts[-1] :]
+    return Window(rest) if len(rest) > 1 else lifetime(rest[0])
 
 
 def resets(window: Window) -> int:
     """How often the replica restarted inside the window, seen by its start time or by token counters that fell."""
-    return sum(_restarted(a, b) for a, b in pairwise(window.snapshots))
+    return len(_restarts(window))
 
 
 def gaps(window: Window, *, factor: float = 1.75) -> list[tuple[float, float]]:
@@ -155,24 +166,48 @@ def gaps(window: Window, *, factor: float = 1.75) -> list[tuple[float, float]]:
 
 def _steps(window: Window, metric: Metric) -> Iterator[float]:
     known: dict[Labels, float] = {}
-    if not window.since_start:
-        known.update(_finite(window.snapshots[0], metric))
-    rest = window.snapshots if window.since_start else window.snapshots[1:]
-    for snapshot in rest:
-        for key, value in _finite(snapshot, metric).items():
+    for turn, (snapshot, fresh) in enumerate(_processes(window)):
+        if fresh:
+            known = {}
+        for key, value in snapshot.scalars.get(metric, {}).items():
             before = known.get(key, 0.0)
-            yield value if value < before else value - before
-            known[key] = value
+            if isfinite(value) and isfinite(before) and (turn > 0 or window.since_start):
+                yield value if value < before else value - before
+            if isfinite(value) or key not in known:
+                known[key] = value
 
 
 def _finite(snapshot: Snapshot, metric: Metric) -> dict[Labels, float]:
     return {key: value for key, value in snapshot.scalars.get(metric, {}).items() if isfinite(value)}
 
 
-def _restarted(a: Snapshot, b: Snapshot) -> bool:
-    if a.engine != b.engine:
-        return True
-    if a.started_at_s is not None and b.started_at_s is not None:
-        return b.started_at_s > a.started_at_s + 0.5
-    before, after = _finite(a, Metric.GENERATION_TOKENS), _finite(b, Metric.GENERATION_TOKENS)
-    return any(after.get(key, value) < value for key, value in before.items())
+def _processes(window: Window) -> Iterator[tuple[Snapshot, bool | None]]:
+    """Each snapshot, and whether it is another process than the one before; None where the page does not tell.
+
+    A start time may waver a little: some are computed from an uptime.
+    """
+    started_at_s: float | None = None
+    engine = window.snapshots[0].engine
+    for snapshot in window.snapshots:
+        fresh: bool | None = None
+        if snapshot.engine != engine:
+            fresh = True
+        elif snapshot.started_at_s is not None and started_at_s is not None:
+            fresh = snapshot.started_at_s > started_at_s + 0.5
+        yield snapshot, fresh
+        engine = snapshot.engine
+        started_at_s = snapshot.started_at_s if snapshot.started_at_s is not None else started_at_s
+
+
+def _restarts(window: Window) -> list[int]:
+    """Which snapshots are the first of another process: by its start time, else by token counters that fell."""
+    restarts: list[int] = []
+    known: dict[Labels, float] = {}
+    for turn, (snapshot, fresh) in enumerate(_processes(window)):
+        tokens = _finite(snapshot, Metric.GENERATION_TOKENS)
+        fell = any(value < known.get(key, 0.0) for key, value in tokens.items())
+        if fresh or (fresh is None and fell):
+            restarts.append(turn)
+            known = {}
+        known |= tokens
+    return restarts
