@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from math import inf, isclose
 from pathlib import Path
 
-from perfagent.domain.histogram import Histogram, merge
+from perfagent.domain.histogram import merge
 from perfagent.domain.knob import Change, EffectiveConfig, Knob, KnobValue, LaunchConfig
 from perfagent.domain.metric import Kind, Metric
-from perfagent.domain.snapshot import Labels, Sample, Snapshot
+from perfagent.domain.snapshot import Sample, Snapshot
 from perfagent.engines import release as releases
 from perfagent.engines.changing import render
 from perfagent.engines.checking import check
@@ -34,7 +35,12 @@ class Page:
         return self.path.name.split("-")[0]
 
     def samples(self) -> list[Sample]:
-        return by_reference(self.path.read_text())
+        return _samples_of(self.path)
+
+
+@cache
+def _samples_of(path: Path) -> list[Sample]:
+    return by_reference(path.read_text())
 
 
 def pages(folder: Path) -> list[Page]:
@@ -88,6 +94,9 @@ def the_table_is_whole(spec: EngineSpec) -> None:
         assert all(option.flag or option.env for option in settings.options), knob
         assert all(fits(settings.type, value) for _, value in settings.defaults), knob
         assert (settings.type is Type.TEXT) == bool(settings.choices), knob
+        unsaid: list[KnobValue] = [not o.present_means for o in settings.options if o.present_means is not None]
+        unsaid += [] if settings.unset is None else [settings.unset]
+        assert all(releases.pick(spec.newest, settings.defaults) == value for value in unsaid), knob
         assert settings.keeps_answers is None or settings.type is Type.TEXT, knob
     assert not spec.command_line.others & {o.flag for settings in spec.knobs.values() for o in settings.options}
 
@@ -193,7 +202,3 @@ def a_change_round_trips(spec: EngineSpec, launch: LaunchConfig, change: Change,
 
 def a_settable_value_is_accepted(spec: EngineSpec, knob: Knob, value: KnobValue, release: str) -> None:
     check(spec, ((knob, value),), EffectiveConfig({}, release))
-
-
-def series(page: Snapshot, metric: Metric) -> dict[Labels, float | Histogram]:
-    return {**page.scalars.get(metric, {}), **page.histograms.get(metric, {})}
