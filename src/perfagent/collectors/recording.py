@@ -18,7 +18,8 @@ from perfagent.domain.errors import BadAnswer, InvalidInput
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.snapshot import Snapshot
 
-MAX_PAGES = 20_000
+MAX_PAGES = 5_000
+"""Seven hours at a page every five seconds."""
 MAX_BYTES = 8 << 20
 """Of one page, or of `meta.json`."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from perfagent.collectors.recording import Recording, read_recording
+from perfagent.collectors.recording import MAX_BYTES, MAX_PAGES, Recording, read_recording
 from perfagent.domain.errors import BadAnswer, InvalidInput
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.metric import Metric
@@ -85,6 +85,24 @@ def test_a_damaged_page_is_left_out_and_told(tmp_path: Path, damaged: bytes, rea
     (note,) = seen.notes
     assert note.startswith("000.prom is left out: ")
     assert reason in note
+
+
+def test_a_page_that_is_no_file_or_too_large_is_left_out_and_told(tmp_path: Path) -> None:
+    (tmp_path / "001.prom").mkdir()
+    pages = {"000.prom": b"\n" * (MAX_BYTES + 1), "002.prom": VLLM}
+    seen = read_recording(recording(tmp_path, pages, scrape_times=[0, 5, 10]))
+    assert times(seen) == [10]
+    assert seen.notes == (
+        f"000.prom is left out: it has more than {MAX_BYTES} bytes",
+        "001.prom is left out: it cannot be read: Is a directory",
+    )
+
+
+def test_a_folder_of_endless_pages_is_refused(tmp_path: Path) -> None:
+    for number in range(MAX_PAGES + 1):
+        (tmp_path / f"{number}.prom").touch()
+    with pytest.raises(InvalidInput, match=f"more than {MAX_PAGES}"):
+        read_recording(tmp_path)
 
 
 def test_a_page_that_is_missing_is_a_gap_in_time(tmp_path: Path) -> None:
