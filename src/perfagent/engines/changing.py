@@ -7,6 +7,7 @@ appended in the newest spelling of the release that will run it.
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Change, Knob, KnobValue, LaunchConfig
 from perfagent.engines.commandline import Occurrence, occurrences
+from perfagent.engines.release import within
 from perfagent.engines.spec import EngineSpec, KnobSpec, Option, Type
 from perfagent.engines.values import parse, write
 
@@ -35,15 +36,15 @@ def writable(spec: EngineSpec, knob: Knob, release: str | None) -> tuple[KnobSpe
         raise InvalidInput(f"{spec.name} has no {knob}" + (f": {spec.lacks[knob]}" if knob in spec.lacks else ""))
     option = settings.written(release)
     if option is None:
-        raise InvalidInput(f"{spec.name} {release} has no {knob}{_span(settings)}")
+        raise InvalidInput(f"{spec.name} {release or spec.newest} has no {knob}: {_span(settings, release)}")
     return settings, option
 
 
-def _span(settings: KnobSpec) -> str:
-    newest = settings.options[0]
-    if newest.until is not None:
-        return f": the last release with {newest.flag or newest.env} was {newest.until}"
-    return f": {newest.flag or newest.env} came with {newest.since}"
+def _span(settings: KnobSpec, release: str | None) -> str:
+    newest, oldest = settings.options[0], settings.options[-1]
+    if not within(release, None, newest.until):
+        return f"the last release with {newest.flag or newest.env} was {newest.until}"
+    return f"{oldest.flag or oldest.env} came with {oldest.since}"
 
 
 def _with(spec: EngineSpec, launch: LaunchConfig, knob: Knob, value: KnobValue, release: str | None) -> LaunchConfig:

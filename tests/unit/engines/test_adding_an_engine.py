@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from perfagent import engines
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import EffectiveConfig, Knob, LaunchConfig
+from perfagent.engines.changing import render, spell
 from perfagent.engines.checking import check
 from perfagent.engines.settings import effective
 from perfagent.engines.spec import EngineSpec
@@ -93,3 +94,19 @@ def test_a_page_that_lacks_what_its_release_should_have_fails_the_contract(toy: 
 def test_what_the_table_does_not_offer_cannot_be_set(toy: EngineSpec) -> None:
     with pytest.raises(InvalidInput, match="fp8 is not known before"):
         check(toy, ((Knob.KV_CACHE_DTYPE, "fp8"),), EffectiveConfig({}, "1.3.0"))
+
+
+def test_the_spelling_written_is_the_releases_own(toy: EngineSpec) -> None:
+    change = ((Knob.KV_CACHE_DTYPE, "auto"),)
+    assert spell(toy, change, "1.2.7") == ("--kv-type=auto",)
+    assert spell(toy, change, "1.3.0") == ("--cache-type=auto",)
+    before = LaunchConfig(("--kv-type=fp8",))
+    assert render(toy, before, change, "1.2.7") == LaunchConfig(("--kv-type=auto",))
+
+
+def test_a_setting_that_is_gone_is_refused_with_its_last_release(toy: EngineSpec) -> None:
+    with pytest.raises(InvalidInput, match=r"toy 1\.4\.0 has no block_size: the last release with --page was 1\.3"):
+        check(toy, ((Knob.BLOCK_SIZE, 16),), EffectiveConfig({}, "1.4.0"))
+    with pytest.raises(InvalidInput, match=r"the last release with --page was 1\.3"):
+        check(toy, ((Knob.BLOCK_SIZE, 16),), EffectiveConfig({}))
+    check(toy, ((Knob.BLOCK_SIZE, 16),), EffectiveConfig({}, "1.3.9"))
