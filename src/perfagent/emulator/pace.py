@@ -1,0 +1,43 @@
+"""The fleet's time as a clock passes: one clock second is `speed` emulated ones.
+
+The emulated fleet does nothing by itself; whoever asks it anything lets it catch up first.
+"""
+
+import asyncio
+
+from perfagent.emulator.fleet import Fleet
+from perfagent.ports import Clock
+
+LOOK_S = 0.01
+"""How long a waiting request lets real time pass before it looks at the clock again."""
+
+
+class Pace:
+    """Drives a fleet by a clock, from now on."""
+
+    def __init__(self, fleet: Fleet, clock: Clock, *, speed: float = 1.0) -> None:
+        self.fleet = fleet
+        self._clock = clock
+        self._speed = speed
+        self._clock_began_s = clock.monotonic()
+        self._fleet_began_s = fleet.now_s
+        self._moved = asyncio.Event()
+
+    def catch_up(self) -> None:
+        """Brings the fleet to the clock's now."""
+        before_s = self.fleet.now_s
+        self.fleet.advance(self._fleet_began_s + (self._clock.monotonic() - self._clock_began_s) * self._speed)
+        if self.fleet.now_s > before_s:
+            self._moved.set()
+            self._moved = asyncio.Event()
+
+    async def look_again(self) -> None:
+        """Returns when the fleet has moved, or soon.
+
+        Not a sleep on the clock: a virtual one belongs to whoever drives it, and must not be moved from here.
+        """
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await self._moved.wait()
+        except TimeoutError:
+            return
