@@ -36,18 +36,13 @@ def paired_windows(
     swings = rng.normal(0, swing, (windows, 2)) if apart else np.repeat(rng.normal(0, swing, (windows, 1)), 2, axis=1)
     if apart:
         own[canaries:] = np.resize(own[:canaries], baselines)
-    made = []
+    made: list[PairedWindow] = []
     for metric, typical in LATENCIES.items():
         sampling = rng.normal(0, 0.75 / np.sqrt(REQUESTS), restless.shape)
         figures = typical * np.exp(own + restless + sampling)
-        for k in range(windows):
-            new = float(figures[k, :canaries].mean() * np.exp(swings[k, 0]) * worse)
-            old = float(figures[k, canaries:].mean() * np.exp(swings[k, 1]))
-            made.append(_window(k, metric, old, new, baselines, canaries))
+        made += _windows(metric, figures, canaries, swings + [np.log(worse), 0.0])
     tokens = rng.poisson(REQUESTS, (windows, canaries + baselines)) * 4.2
-    for k in range(windows):
-        new, old = float(tokens[k, :canaries].mean()), float(tokens[k, canaries:].mean())
-        made.append(_window(k, Metric.GENERATION_TOKENS, old, new, baselines, canaries))
+    made += _windows(Metric.GENERATION_TOKENS, tokens, canaries, np.zeros((windows, 2)))
     return tuple(made)
 
 
@@ -56,6 +51,18 @@ def constant_windows(
 ) -> tuple[PairedWindow, ...]:
     """The same (metric, baseline, canary) in every window, with plenty of observations."""
     return tuple(_window(k, metric, old, new, *replicas) for metric, old, new in values for k in range(windows))
+
+
+_Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+
+def _windows(metric: Metric, figures: _Array, canaries: int, shifts: _Array) -> list[PairedWindow]:
+    new = figures[:, :canaries].mean(axis=1) * np.exp(shifts[:, 0])
+    old = figures[:, canaries:].mean(axis=1) * np.exp(shifts[:, 1])
+    replicas = figures.shape[1] - canaries, canaries
+    return [
+        _window(k, metric, o, n, *replicas) for k, (o, n) in enumerate(zip(old.tolist(), new.tolist(), strict=True))
+    ]
 
 
 def _window(k: int, metric: Metric, old: float, new: float, baselines: int, canaries: int) -> PairedWindow:

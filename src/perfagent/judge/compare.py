@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import exp, log, sqrt
-from statistics import fmean, variance
+from statistics import fmean
 
-import numpy as np
-from scipy.stats import fisher_exact, t
+from scipy.special import bdtrc, stdtrit
 
 from perfagent.domain.metric import Metric
 from perfagent.domain.verdict import Criterion, Effectiveness, Judgement, PairedWindow
@@ -41,7 +40,7 @@ SMALLEST_TOKENS_PER_S = 0.01
 """So that a canary which generates nothing has a ratio too, and a terrible one."""
 
 SHARE_ALPHA = 0.001
-"""Error of the test on shares of failed or rejected requests (Fisher, one-sided)."""
+"""Error of the test on shares of failed or rejected requests (one-sided)."""
 
 LEAST_REQUESTS = 20.0
 """Requests of each arm below which nothing is said of a share."""
@@ -105,7 +104,7 @@ def paired_ratio(windows: Sequence[PairedWindow]) -> Estimate | None:
     if len(used) < LEAST_WINDOWS:
         return None
     differences = [_logged(w.metric, w.canary) - _logged(w.metric, w.baseline) for w in used]
-    within = max(variance(differences), LEAST_WINDOW_SD**2) / len(used)
+    within = _variance(differences) / len(used)
     replicas = min(w.canary_replicas for w in used), min(w.baseline_replicas for w in used)
     between = REPLICA_SD**2 * sum(1 / count for count in replicas)
     freedom = (len(used) - 1) * ((within + between) / within) ** 2
@@ -121,14 +120,20 @@ def unpaired_ratio(windows: Sequence[PairedWindow]) -> Estimate | None:
     after = [_logged(w.metric, w.canary) for w in windows if _canary_enough(w)]
     if min(len(before), len(after)) < LEAST_WINDOWS:
         return None
-    parts = [(max(variance(arm), LEAST_WINDOW_SD**2) / len(arm), len(arm) - 1) for arm in (before, after)]
+    parts = [(_variance(arm) / len(arm), len(arm) - 1) for arm in (before, after)]
     total = sum(part for part, _ in parts)
     freedom = total**2 / sum(part**2 / free for part, free in parts)
     return _estimate(fmean(after) - fmean(before), total, freedom, min(len(before), len(after)))
 
 
+def _variance(values: Sequence[float]) -> float:
+    """Of one window, never below what windows are taken to scatter at least."""
+    centre = fmean(values)
+    return max(sum((value - centre) ** 2 for value in values) / (len(values) - 1), LEAST_WINDOW_SD**2)
+
+
 def _estimate(centre: float, spread: float, freedom: float, windows: int) -> Estimate:
-    half = float(t.ppf(1 - ALPHA, freedom)) * sqrt(spread)
+    half = float(stdtrit(freedom, 1 - ALPHA)) * sqrt(spread)
     return Estimate(exp(centre), exp(centre - half), exp(centre + half), windows)
 
 
@@ -139,8 +144,7 @@ def _judge_share(criterion: Criterion, windows: Sequence[PairedWindow]) -> Judge
         counts = f"{new_all:.0f} requests of the canary and {old_all:.0f} of the baseline"
         reason = f"{criterion.metric}: {counts}, {LEAST_REQUESTS:.0f} are needed of each"
         return Judgement(criterion, Effectiveness.NO_DATA, None, None, None, len(windows), reason)
-    table = np.array([[round(new_bad), round(new_all - new_bad)], [round(old_bad), round(old_all - old_bad)]])
-    chance = float(fisher_exact(table, alternative="greater").pvalue)
+    chance = _chance_of_so_many(new_bad, new_bad + old_bad, new_all / (new_all + old_all))
     old, new = old_bad / old_all, new_bad / new_all
     worse = chance < SHARE_ALPHA
     reason = f"{criterion.metric}: {new:.2%} of {new_all:.0f} requests, baseline {old:.2%} of {old_all:.0f}" + (
@@ -149,6 +153,14 @@ def _judge_share(criterion: Criterion, windows: Sequence[PairedWindow]) -> Judge
     ratio = new / old if old > 0 else None
     result = Effectiveness.WORSE if worse else Effectiveness.SAME
     return Judgement(criterion, result, ratio, None, None, len(windows), reason)
+
+
+def _chance_of_so_many(canarys: float, both: float, canarys_share: float) -> float:
+    """Chance that at least so many of all failures fall on the canary if each falls on a request at random.
+
+    A binomial with the canary's share of the requests, so it errs on the side of chance where failures are many.
+    """
+    return float(bdtrc(round(canarys) - 1, round(both), canarys_share)) if canarys >= 1 else 1.0
 
 
 def _totals(figures: Sequence[tuple[float | None, float]]) -> tuple[float, float]:

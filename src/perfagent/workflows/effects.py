@@ -29,6 +29,7 @@ from perfagent.workflows.events import (
     Restore,
     Watch,
 )
+from perfagent.workflows.machine import overdue
 from perfagent.workflows.model import Captured, Pace, Plan, Rollout
 from perfagent.workflows.observation import observation
 from perfagent.workflows.planning import Surveyor, make_plan
@@ -62,7 +63,7 @@ class Effects:
             case DraftPlan():
                 return await self._draft(rollout)
             case CapturePrior():
-                return await self._capture(rollout.planned)
+                return await self._capture(rollout)
             case Apply(targets):
                 return await replicas.apply(rollout, self._actuator(rollout.planned), targets, now_s)
             case Watch():
@@ -88,12 +89,24 @@ class Effects:
             return NothingToDo(self.clock.now(), survey.reason or "the service already runs with this configuration")
         return Planned(self.clock.now(), plan)
 
-    async def _capture(self, plan: Plan) -> Event:
+    async def _capture(self, rollout: Rollout) -> Event | None:
+        plan, now_s = rollout.planned, self.clock.now()
+        if len(plan.stages[0].targets) == len(plan.targets) and not self._past_is_known(plan, now_s):
+            return Expired(now_s) if overdue(rollout, now_s) else None
         actuator, captured = self._actuator(plan), []
         for target in plan.targets:
             prior = await actuator.read(target)
             captured.append(Captured(target.id, prior, render(plan.engine, prior, plan.change, plan.release)))
         return PriorStored(self.clock.now(), tuple(captured))
+
+    def _past_is_known(self, plan: Plan, now_s: float) -> bool:
+        """Whether the replicas were scraped for one observation, so that they can be compared with themselves.
+
+        Asked where nobody is left without the change from the first stage on.
+        """
+        start_s, width_s = now_s - plan.pace.monitoring_s, plan.pace.monitoring_s / plan.pace.windows
+        scraped = self._scraped([target.id for target in plan.targets], start_s - width_s)
+        return len(scraped) == len(plan.targets) and all(window.start_s <= start_s + width_s for window in scraped)
 
     async def _watch(self, rollout: Rollout, *, must_be_ready: bool) -> CanaryLost | None:
         now_s, actuator = self.clock.now(), self._actuator(rollout.planned)

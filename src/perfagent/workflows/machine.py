@@ -171,17 +171,18 @@ def _rolling_out(rollout: Rollout, event: Event) -> Rollout:
         case PriorStored(at_s, captured) if not rollout.captured:
             stored = replace(rollout, captured=captured, captured_at_s=at_s)
             return _enter_stage(stored, 0, at_s, "every replica's configuration is stored")
-        case Touching(at_s, targets) if rollout.captured:
+        case Touching(at_s, targets) if rollout.captured and set(targets) <= _stage_targets(rollout):
             touched = (*rollout.touched, *(target for target in targets if target not in rollout.touched))
             return replace(rollout, touched=touched, deadline_s=at_s + pace.ready_timeout_s)
-        case Applied(at_s) if set(rollout.planned.stages[rollout.stage].targets) <= set(rollout.touched):
+        case Applied(at_s) if rollout.captured and _stage_targets(rollout) <= set(rollout.touched):
             observed_from_s = at_s + pace.warm_up_s
             ready = replace(rollout, applied_at_s=at_s, observed_from_s=observed_from_s)
             return _observe(_record(ready, applied_at_s=at_s), observed_from_s + pace.monitoring_s, "observing")
         case CanaryLost(at_s, target, reason):
             return _roll_back(rollout, at_s, f"{target}: {reason}")
         case Expired(at_s):
-            return _give_up(rollout, at_s, "the replicas did not become ready in time")
+            late = "become ready" if rollout.captured else "show what they do without the change"
+            return _give_up(rollout, at_s, f"the replicas did not {late} in time")
         case Paused(at_s, who, why):
             return _hold(rollout, at_s, Phase.ROLLING_OUT, f"paused by {who}: {why}")
         case _:
@@ -264,6 +265,10 @@ _BY_PHASE = {
 }
 
 
+def _stage_targets(rollout: Rollout) -> set[str]:
+    return set(rollout.planned.stages[rollout.stage].targets)
+
+
 def _nothing_follows(rollout: Rollout, event: Event) -> Rollout:
     raise IllegalTransition(f"{type(event).__name__} does not apply to a rollout that is {rollout.phase}")
 
@@ -271,7 +276,8 @@ def _nothing_follows(rollout: Rollout, event: Event) -> Rollout:
 def _start(rollout: Rollout, plan: Plan, at_s: float, reason: str) -> Rollout:
     if plan.by_hand:
         return _hold(rollout, at_s, None, f"no actuator: apply by hand: {' '.join(plan.flags)}")
-    return replace(rollout, phase=Phase.ROLLING_OUT, deadline_s=at_s + plan.pace.ready_timeout_s, reason=reason)
+    deadline_s = at_s + plan.pace.monitoring_s + plan.pace.ready_timeout_s
+    return replace(rollout, phase=Phase.ROLLING_OUT, deadline_s=deadline_s, reason=reason)
 
 
 def _enter_stage(rollout: Rollout, index: int, at_s: float, reason: str) -> Rollout:

@@ -27,8 +27,8 @@ class Ending:
 
 async def story(deadly: Deadly, *, harmful: bool) -> Ending:
     """A rollout over two replicas on a manager that `deadly` kills at most once."""
-    world = World(service(2, stages=(10, 100)), start_delay_s=5.0, scrape_s=4.0)
-    await world.warm_up(80)
+    world = World(service(2, stages=(10, 100)), start_delay_s=5.0, scrape_s=6.0)
+    await world.warm_up(60)
     if harmful:
         world.fleet.slowness = lambda config: 3.0 if max_num_seqs(config) == 64 else 1.0
     manager = None

@@ -66,6 +66,27 @@ async def test_a_single_replica_is_compared_with_its_own_past_in_every_stage() -
     assert len(world.fleet.applied) == 1
 
 
+async def test_a_single_replica_is_first_observed_without_the_change() -> None:
+    world = World(service(1))
+    manager = world.manager()
+    rollout = manager.create(request(monitoring_s=300.0))
+    touched = await world.run(manager, rollout.id, until=lambda r: bool(r.touched))
+    assert 270 <= touched.updated_at_s - START_S <= 310
+    assert (await world.run(manager, rollout.id)).phase is Phase.COMPLETED
+
+
+async def test_a_single_replica_that_shows_nothing_is_not_touched() -> None:
+    world = World(service(1))
+    manager = world.manager()
+    world.fleet.unscraped = {"chat-0"}
+    ended = await world.run(manager, manager.create(request()).id)
+    assert ended.phase is Phase.FAILED
+    assert ended.reason == (
+        "the replicas did not show what they do without the change in time; nothing had been changed"
+    )
+    assert world.fleet.applied == []
+
+
 async def test_a_single_replica_with_a_harmful_change_is_rolled_back() -> None:
     world = World(service(1))
     harmful(world)

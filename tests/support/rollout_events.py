@@ -1,0 +1,173 @@
+"""Hypothesis strategies for everything that the journal of rollouts may hold, and one plan to tell stories with."""
+
+from hypothesis import strategies as st
+
+from perfagent.domain.knob import Knob, LaunchConfig
+from perfagent.domain.metric import Metric
+from perfagent.domain.proposal import Effect
+from perfagent.domain.share import Share
+from perfagent.domain.snapshot import Target
+from perfagent.domain.verdict import (
+    Criterion,
+    Effectiveness,
+    Judgement,
+    PairedWindow,
+    Role,
+    StageVerdict,
+    Verdict,
+)
+from perfagent.workflows.events import (
+    Aborted,
+    Applied,
+    Approved,
+    CanaryLost,
+    Event,
+    Expired,
+    Judged,
+    NothingToDo,
+    Paused,
+    Planned,
+    PlanRefused,
+    PriorStored,
+    Promoted,
+    Recovered,
+    Rejected,
+    Requested,
+    Restoring,
+    Resumed,
+    RolledBack,
+    Stumbled,
+    Touching,
+)
+from perfagent.workflows.model import Captured, Pace, Plan, PlannedStage, Request
+
+IDS = ("a", "b", "c", "d")
+PLAN = Plan(
+    service="chat",
+    engine="vllm",
+    release=None,
+    actuator="fleet",
+    targets=tuple(Target(each, f"http://{each}") for each in IDS),
+    change=((Knob.MAX_NUM_SEQS, 64),),
+    prior=(),
+    flags=("--max-num-seqs=64",),
+    description="more at once",
+    effects=(),
+    risks=(),
+    needs_approval=False,
+    criteria=(Criterion(Metric.TTFT, Role.PRIMARY, 0.15),),
+    stages=tuple(PlannedStage(p, Share(p).actual_percent(4), IDS[: Share(p).of(4)]) for p in (10, 50, 100)),
+    pace=Pace(),
+)
+
+_TIME = st.floats(min_value=0, max_value=1e10)
+_NUMBER = st.floats(allow_nan=False, allow_infinity=False)
+_TEXT = st.text(max_size=8)
+_TEXTS = st.lists(_TEXT, max_size=3).map(tuple)
+_LAUNCH = st.builds(LaunchConfig, flags=_TEXTS, env=st.lists(st.tuples(_TEXT, _TEXT), max_size=2).map(tuple))
+_CHANGE = st.lists(
+    st.tuples(st.sampled_from(Knob), st.booleans() | st.integers() | _NUMBER | _TEXT), min_size=1, max_size=3
+).map(tuple)
+_CRITERION = st.builds(Criterion, st.sampled_from(Metric), st.sampled_from(Role), _NUMBER)
+_MAYBE = st.none() | _NUMBER
+
+requests = st.builds(
+    Request,
+    service=_TEXT,
+    requested_by=_TEXT,
+    requires_approval=st.booleans(),
+    auto_rollout=st.booleans(),
+    monitoring_s=st.floats(min_value=1e-3, max_value=1e9),
+    health_threshold=st.none() | st.floats(0, 100),
+    change=st.none() | _CHANGE,
+)
+plans = st.builds(
+    Plan,
+    service=_TEXT,
+    engine=_TEXT,
+    release=st.none() | _TEXT,
+    actuator=_TEXT,
+    targets=st.lists(st.builds(Target, _TEXT, _TEXT), max_size=3).map(tuple),
+    change=_CHANGE,
+    prior=_CHANGE,
+    flags=_TEXTS,
+    description=_TEXT,
+    effects=st.lists(st.builds(Effect, st.sampled_from(Metric), _NUMBER, _NUMBER, _TEXT), max_size=2).map(tuple),
+    risks=_TEXTS,
+    needs_approval=st.booleans(),
+    criteria=st.lists(_CRITERION, max_size=2).map(tuple),
+    stages=st.lists(st.builds(PlannedStage, st.integers(1, 100), _NUMBER, _TEXTS), max_size=3).map(tuple),
+    pace=st.builds(Pace, monitoring_s=_NUMBER, windows=st.integers(1, 100)),
+)
+verdicts = st.builds(
+    StageVerdict,
+    st.sampled_from(Verdict),
+    _TEXTS,
+    st.lists(
+        st.builds(
+            Judgement,
+            _CRITERION,
+            st.sampled_from(Effectiveness),
+            _MAYBE,
+            _MAYBE,
+            _MAYBE,
+            st.integers(0, 30),
+            _TEXT,
+        ),
+        max_size=2,
+    ).map(tuple),
+    st.lists(
+        st.builds(
+            PairedWindow,
+            _NUMBER,
+            _NUMBER,
+            st.sampled_from(Metric),
+            _MAYBE,
+            _MAYBE,
+            _NUMBER,
+            _NUMBER,
+            st.integers(0, 9),
+            st.integers(0, 9),
+        ),
+        max_size=2,
+    ).map(tuple),
+)
+_VERBS = (Paused, Resumed, Promoted, Aborted, Rejected)
+
+any_events: st.SearchStrategy[Event] = st.one_of(
+    st.builds(Requested, _TIME, requests),
+    st.builds(Planned, _TIME, plans),
+    *(st.builds(each, _TIME, _TEXT) for each in (NothingToDo, PlanRefused, Stumbled)),
+    st.builds(Approved, _TIME, _TEXT, _TEXT, _TEXT),
+    *(st.builds(each, _TIME, _TEXT, _TEXT) for each in _VERBS),
+    st.builds(PriorStored, _TIME, st.lists(st.builds(Captured, _TEXT, _LAUNCH, _LAUNCH), max_size=2).map(tuple)),
+    *(st.builds(each, _TIME, _TEXTS) for each in (Touching, Restoring, RolledBack)),
+    *(st.builds(each, _TIME) for each in (Applied, Expired, Recovered)),
+    st.builds(Judged, _TIME, verdicts, _MAYBE),
+    st.builds(CanaryLost, _TIME, _TEXT, _TEXT),
+)
+"""Any event that can be written down, whether or not it makes sense."""
+
+
+def judged(verdict: Verdict, *, at_s: float = 0.0, health: float | None = None) -> Judged:
+    """A verdict without figures."""
+    return Judged(at_s, StageVerdict(verdict, ("because",), (), ()), health)
+
+
+CAPTURED = tuple(Captured(each, LaunchConfig(("old",)), LaunchConfig(("new",))) for each in IDS)
+_TARGETS = st.lists(st.sampled_from(IDS), max_size=4, unique=True).map(tuple)
+
+story_events: st.SearchStrategy[Event] = st.one_of(
+    st.just(Planned(0.0, PLAN)),
+    st.just(NothingToDo(0.0, "all is well")),
+    st.just(PlanRefused(0.0, "unknown knob")),
+    st.sampled_from([PLAN.hash, "stale"]).map(lambda plan_hash: Approved(0.0, "ann", "fine", plan_hash)),
+    *(st.just(each(0.0, "ann", "so be it")) for each in _VERBS),
+    st.just(PriorStored(0.0, CAPTURED)),
+    *(st.builds(each, st.just(0.0), _TARGETS) for each in (Touching, Restoring, RolledBack)),
+    *(st.just(each(0.0)) for each in (Applied, Expired, Recovered)),
+    st.just(Stumbled(0.0, "no connection")),
+    st.just(CanaryLost(0.0, "a", "crashed")),
+    st.builds(judged, st.sampled_from(Verdict), health=st.sampled_from([None, 20.0, 90.0])),
+)
+"""Events that could happen to a rollout of `PLAN`, in any order."""

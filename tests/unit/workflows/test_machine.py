@@ -1,0 +1,285 @@
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perfagent.domain.errors import IllegalTransition
+from perfagent.domain.verdict import Verdict
+from perfagent.workflows.events import (
+    Aborted,
+    Applied,
+    Apply,
+    Approved,
+    CapturePrior,
+    DraftPlan,
+    Event,
+    Expire,
+    Judge,
+    Judged,
+    Paused,
+    Planned,
+    PriorStored,
+    Promoted,
+    Recovered,
+    Requested,
+    Restore,
+    Restoring,
+    Resumed,
+    RolledBack,
+    Stumbled,
+    Touching,
+    Watch,
+)
+from perfagent.workflows.machine import MAX_ATTEMPTS, begin, due, fold, repeats, step
+from perfagent.workflows.model import Phase, Request, Rollout
+from support.rollout_events import CAPTURED, IDS, PLAN, judged, story_events
+from support.rollouts import BEFORE, World, max_num_seqs, request, service
+
+REQUESTED = Requested(0.0, Request("chat", "ann"))
+ASKING = Requested(0.0, Request("chat", "ann", requires_approval=True))
+TO_MONITORING = (REQUESTED, Planned(1.0, PLAN), PriorStored(2.0, CAPTURED), Touching(3.0, ("a",)), Applied(10.0))
+
+
+def at(*events: Event) -> Rollout:
+    return fold("r1", events)
+
+
+def expected_next(rollout: Rollout) -> Event | None:
+    """What comes of what is due when all goes well."""
+    match due(rollout, rollout.judge_at_s or 0.0):
+        case DraftPlan():
+            return Planned(0.0, PLAN)
+        case CapturePrior():
+            return PriorStored(0.0, CAPTURED)
+        case Apply(targets):
+            fresh = tuple(target for target in targets if target not in rollout.touched)
+            return Touching(0.0, fresh[:1]) if fresh else Applied(0.0)
+        case Judge():
+            return judged(Verdict.PROMOTE)
+        case Restore(targets):
+            return Restoring(0.0, targets) if targets != rollout.restoring else RolledBack(0.0, ())
+        case _:
+            return Approved(0.0, "ann", "fine", PLAN.hash)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[Event, ...]:
+    """Events that could be in a journal: mostly what is due, now and then anything else that applies."""
+    rollout = begin("r1", draw(st.sampled_from([REQUESTED, ASKING])))
+    events: list[Event] = [Requested(0.0, rollout.request)]
+    for _ in range(draw(st.integers(0, 30))):
+        usual = expected_next(rollout)
+        event = draw(story_events) if usual is None or draw(st.integers(0, 4)) == 0 else usual
+        with suppress(IllegalTransition):
+            rollout = step(rollout, event)
+            events.append(event)
+    return tuple(events)
+
+
+def along(events: tuple[Event, ...]) -> list[tuple[Rollout, Event, Rollout]]:
+    """Each event with the rollout before and after it."""
+    first, *rest = events
+    assert isinstance(first, Requested)
+    rollout, steps = begin("r1", first), []
+    for event in rest:
+        after = step(rollout, event)
+        steps.append((rollout, event, after))
+        rollout = after
+    return steps
+
+
+@settings(max_examples=50)
+@given(histories())
+def test_the_share_widens_only_after_a_promote(events: tuple[Event, ...]) -> None:
+    for before, event, after in along(events):
+        promoted = isinstance(event, Promoted) or (
+            isinstance(event, Judged) and event.verdict.verdict is Verdict.PROMOTE
+        )
+        assert after.stage == before.stage or promoted
+        assert after.plan is None or set(after.touched) <= set(after.plan.stages[after.stage].targets)
+
+
+@settings(max_examples=50)
+@given(histories())
+def test_nothing_is_complete_without_a_promote_for_every_stage(events: tuple[Event, ...]) -> None:
+    rollout = fold("r1", events)
+    if rollout.phase is Phase.COMPLETED and rollout.plan is not None:
+        assert [record.verdict for record in rollout.history] == [Verdict.PROMOTE] * len(rollout.plan.stages)
+        assert set(rollout.touched) == set(IDS)
+
+
+@settings(max_examples=50)
+@given(histories())
+def test_nothing_is_touched_before_it_is_stored_and_what_was_touched_stays_known(events: tuple[Event, ...]) -> None:
+    for before, _, after in along(events):
+        assert not after.touched or {stored.target for stored in after.captured} == set(IDS)
+        assert after.touched[: len(before.touched)] == before.touched
+
+
+@settings(max_examples=50)
+@given(histories())
+def test_what_was_touched_is_never_left_behind_by_a_failure(events: tuple[Event, ...]) -> None:
+    rollout = fold("r1", events)
+    if rollout.phase in (Phase.FAILED, Phase.REJECTED):
+        assert rollout.touched == ()
+    if rollout.phase is Phase.ROLLED_BACK:
+        restored = any(isinstance(event, RolledBack) for event in events)
+        assert restored == bool(rollout.touched)
+
+
+@settings(max_examples=50)
+@given(histories(), story_events)
+def test_nothing_follows_an_end(events: tuple[Event, ...], event: Event) -> None:
+    rollout = fold("r1", events)
+    if not rollout.active:
+        assert due(rollout, 1e12) is None
+        with pytest.raises(IllegalTransition):
+            step(rollout, event)
+
+
+@settings(max_examples=50)
+@given(histories())
+def test_from_every_phase_that_is_no_end_abort_leads_back(events: tuple[Event, ...]) -> None:
+    rollout = fold("r1", events)
+    abort = Aborted(0.0, "ann", "enough")
+    if rollout.active and not repeats(rollout, abort):
+        after = step(rollout, abort)
+        assert after.phase is (Phase.ROLLING_BACK if rollout.touched else Phase.ROLLED_BACK)
+        assert repeats(after, abort)
+
+
+@settings(max_examples=50)
+@given(histories())
+def test_every_event_has_its_own_number(events: tuple[Event, ...]) -> None:
+    assert fold("r1", events).seq == len(events)
+
+
+def test_a_rollback_goes_on_until_it_is_done_and_listens_to_nobody() -> None:
+    rollout = at(*TO_MONITORING, Aborted(11.0, "ann", "enough"))
+    for event in (
+        Paused(12.0, "eve", ""),
+        Promoted(12.0, "eve", ""),
+        Resumed(12.0, "eve", ""),
+        judged(Verdict.PROMOTE),
+    ):
+        with pytest.raises(IllegalTransition):
+            step(rollout, event)
+    for attempt in range(50):
+        rollout = step(rollout, Stumbled(20.0 + attempt, "no connection"))
+    assert due(rollout, 1e6) == Restore(("a",))
+
+
+def test_failures_are_tried_again_later_and_later_but_at_least_every_minute() -> None:
+    rollout = at(*TO_MONITORING, Aborted(11.0, "ann", "enough"))
+    waits = []
+    for _ in range(MAX_ATTEMPTS):
+        rollout = step(rollout, Stumbled(100.0, "no connection"))
+        waits.append(rollout.retry_at_s - 100)
+        assert due(rollout, rollout.retry_at_s - 0.1) is None
+        assert due(rollout, rollout.retry_at_s) is not None
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_patience_ends_where_nothing_would_be_lost() -> None:
+    for events, phase in (
+        ((REQUESTED,), Phase.FAILED),
+        ((REQUESTED, Planned(1.0, PLAN)), Phase.FAILED),
+        (TO_MONITORING, Phase.ROLLING_BACK),
+        ((*TO_MONITORING, Paused(11.0, "ann", "")), Phase.HELD),
+    ):
+        stumbles = [Stumbled(20.0 + k, "no connection") for k in range(MAX_ATTEMPTS)]
+        assert at(*events, *stumbles).phase is phase
+
+
+def test_a_success_ends_a_row_of_failures() -> None:
+    stumbling = at(*TO_MONITORING, Stumbled(11.0, "no connection"))
+    assert (stumbling.attempts, stumbling.trouble) == (1, "no connection")
+    calm = step(stumbling, Recovered(12.0))
+    assert (calm.attempts, calm.trouble, calm.retry_at_s) == (0, "", 0.0)
+    with pytest.raises(IllegalTransition):
+        step(calm, Recovered(13.0))
+
+
+def test_a_journal_begins_with_a_request() -> None:
+    with pytest.raises(IllegalTransition, match="does not begin"):
+        at()
+    with pytest.raises(IllegalTransition, match="does not begin"):
+        at(Applied(0.0))
+    with pytest.raises(IllegalTransition, match="Requested does not apply"):
+        at(REQUESTED, REQUESTED)
+
+
+def test_what_is_due_while_it_is_observed() -> None:
+    rollout = at(*TO_MONITORING)
+    assert rollout.judge_at_s == 10.0 + 60.0 + 600.0
+    assert due(rollout, 669.9) == Watch()
+    assert due(rollout, 670.0) == Judge()
+
+
+def test_what_is_due_while_a_person_is_waited_for() -> None:
+    asking = at(ASKING, Planned(1.0, PLAN))
+    assert due(asking, 86_400.9) is None
+    assert due(asking, 86_401.0) == Expire()
+    held = at(*TO_MONITORING, Paused(20.0, "ann", "lunch"))
+    assert due(held, 86_419.9) == Watch()
+    assert due(held, 86_420.0) == Expire()
+    by_hand = at(REQUESTED, Planned(1.0, replace(PLAN, actuator="none")))
+    assert due(by_hand, 2.0) is None
+
+
+def test_an_extended_stage_keeps_its_first_observation() -> None:
+    longer = at(*TO_MONITORING, judged(Verdict.HOLD, at_s=670.0))
+    assert (longer.phase, longer.observed_from_s, longer.judge_at_s) == (Phase.MONITORING, 70.0, 1270.0)
+    assert longer.reason == "observing longer: because"
+
+
+def test_a_stage_that_nobody_promoted_has_no_verdict_yet() -> None:
+    held = at(*TO_MONITORING, *(judged(Verdict.HOLD, at_s=700.0 + k) for k in range(3)))
+    assert held.phase is Phase.HELD
+    assert (held.history[-1].verdict, len(held.history[-1].looks)) == (None, 3)
+    promoted = step(held, Promoted(800.0, "ann", "I know why"))
+    assert promoted.history[0].verdict is Verdict.PROMOTE
+    assert promoted.history[0].reasons == ("promoted by ann: I know why",)
+
+
+class _Story:
+    """Draws what befalls a rollout before somebody aborts it."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self.draw = data.draw
+        self.world = World(service(3), start_delay_s=self.draw(st.sampled_from([0.0, 15.0])))
+
+    async def told(self) -> tuple[Rollout, Rollout]:
+        world = self.world
+        world.fleet.slowness = self.draw(
+            st.sampled_from([lambda _: 1.0, lambda config: 2.0 if max_num_seqs(config) == 64 else 1.0])
+        )
+        await world.warm_up(100)
+        manager = world.manager()
+        rollout = manager.create(request(requires_approval=self.draw(st.booleans()), monitoring_s=100.0))
+        verbs = (manager.pause, manager.resume, manager.promote, manager.approve)
+        for _ in range(self.draw(st.integers(0, 12))):
+            await manager.tick()
+            if self.draw(st.integers(0, 3)) == 0:
+                with suppress(IllegalTransition):
+                    self.draw(st.sampled_from(verbs))(rollout.id, "ann", "so be it")
+            await world.pass_time(self.draw(st.sampled_from([10.0, 60.0])))
+        if self.draw(st.booleans()):
+            manager = world.manager()
+        before = manager.get(rollout.id)
+        if before.active:
+            manager.abort(rollout.id, "ann", "enough")
+        return before, await world.run(manager, rollout.id)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_from_every_phase_abort_restores_every_replica(data: st.DataObject) -> None:
+    story = _Story(data)
+    before, ended = asyncio.run(story.told())
+    if before.active:
+        assert ended.phase is Phase.ROLLED_BACK
+        assert set(story.world.fleet.configs.values()) == {BEFORE}

@@ -1,0 +1,154 @@
+from dataclasses import replace
+
+import pytest
+
+from perfagent.domain.errors import InvalidInput
+from perfagent.domain.finding import Cause
+from perfagent.domain.knob import Knob
+from perfagent.domain.metric import Metric
+from perfagent.domain.proposal import Effect, Optimizer, Proposal
+from perfagent.domain.service import Policy, Service
+from perfagent.domain.share import Share
+from perfagent.domain.snapshot import Target
+from perfagent.domain.verdict import Role
+from perfagent.engines import effective
+from perfagent.workflows.model import Pace, Plan, Request
+from perfagent.workflows.planning import Survey, make_plan
+from support.rollouts import BEFORE, MORE_AT_ONCE, RELEASE, request, service
+
+PROPOSAL = Proposal(
+    optimizer=Optimizer.BATCHING,
+    cause=Cause.BATCH_LIMIT,
+    change=MORE_AT_ONCE,
+    prior=((Knob.MAX_NUM_SEQS, 8),),
+    flags=("--max-num-seqs=64",),
+    description="let 64 requests run at once",
+    effects=(Effect(Metric.TTFT, 0.1, 0.5, "rule"), Effect(Metric.ITL, 1.0, 1.4, "rule")),
+    risks=("longer gaps between tokens",),
+    needs_approval=False,
+    confidence=0.8,
+    priority=1,
+)
+SURVEY = Survey(
+    effective("vllm", BEFORE, {}, {}, RELEASE),
+    frozenset({Metric.TTFT, Metric.ITL, Metric.E2E, Metric.GENERATION_TOKENS}),
+    PROPOSAL,
+)
+FIND_ONE = Request("chat", "ann")
+
+
+def planned(
+    asked: Request = FIND_ONE, *, of: Service | None = None, survey: Survey = SURVEY, scrape_s: float = 5.0
+) -> Plan:
+    plan = make_plan(asked, of or service(4), survey, Pace(), scrape_s)
+    assert plan is not None
+    return plan
+
+
+def test_a_plan_says_exactly_what_will_be_done() -> None:
+    plan = planned()
+    assert plan.change == MORE_AT_ONCE
+    assert plan.prior == ((Knob.MAX_NUM_SEQS, 8),)
+    assert plan.flags == ("--max-num-seqs=64",)
+    assert plan.release == RELEASE
+    assert (plan.description, plan.effects, plan.risks) == (PROPOSAL.description, PROPOSAL.effects, PROPOSAL.risks)
+    assert [(c.metric, c.role, round(c.margin, 2)) for c in plan.criteria[:2]] == [
+        (Metric.TTFT, Role.PRIMARY, 0.15),
+        (Metric.ITL, Role.GUARDRAIL, 0.4),
+    ]
+    assert make_plan(FIND_ONE, service(4), SURVEY, Pace(), 5.0) == plan
+
+
+def test_the_stages_are_replicas_by_id_and_each_holds_the_one_before() -> None:
+    shuffled = replace(service(10), targets=tuple(reversed(service(10).targets)))
+    plan = planned(of=shuffled)
+    assert [(s.percent, s.actual_percent, len(s.targets)) for s in plan.stages] == [
+        (10, 10, 1),
+        (50, 50, 5),
+        (100, 100, 10),
+    ]
+    assert plan.stages[1].targets[:1] == plan.stages[0].targets == ("chat-0",)
+    assert plan.stages[2].targets == tuple(target.id for target in plan.targets)
+
+
+def test_what_rounding_makes_of_a_share_is_in_the_plan() -> None:
+    assert [stage.actual_percent for stage in planned(of=service(3)).stages] == pytest.approx([100 / 3, 200 / 3, 100])
+
+
+def test_a_change_that_a_person_gives_needs_no_finding() -> None:
+    plan = planned(request(change={Knob.MAX_NUM_SEQS: 32}))
+    assert plan.change == ((Knob.MAX_NUM_SEQS, 32),)
+    assert plan.description == "max_num_seqs = 32, as ann asks"
+    assert plan.effects == ()
+    assert {criterion.margin for criterion in plan.criteria} == {0.15}
+
+
+def test_a_person_who_gives_the_proposed_change_gets_what_is_known_of_it() -> None:
+    assert planned(request()).effects == PROPOSAL.effects
+
+
+@pytest.mark.parametrize(
+    ("policy", "altering", "expected"),
+    [
+        ("risky", False, False),
+        ("risky", True, True),
+        ("always", False, True),
+        ("never", True, False),
+    ],
+)
+def test_the_policy_says_what_needs_approval(policy: str, altering: bool, expected: bool) -> None:
+    asked = request(change={Knob.KV_CACHE_DTYPE: "fp8"} if altering else None)
+    plan = planned(asked, of=replace(service(4), policy=Policy(approval=policy)))
+    assert plan.needs_approval is expected
+
+
+def test_a_proposal_that_needs_approval_makes_a_plan_that_does() -> None:
+    assert planned(survey=replace(SURVEY, proposal=replace(PROPOSAL, needs_approval=True))).needs_approval
+
+
+def test_without_a_proposal_or_with_what_is_already_so_there_is_nothing_to_do() -> None:
+    assert make_plan(FIND_ONE, service(), replace(SURVEY, proposal=None), Pace(), 5.0) is None
+    assert make_plan(request(change={Knob.MAX_NUM_SEQS: 8}), service(), SURVEY, Pace(), 5.0) is None
+
+
+def test_a_change_that_could_not_be_judged_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="no metric by which"):
+        planned(survey=replace(SURVEY, available=frozenset({Metric.RUNNING})))
+
+
+def test_a_change_beyond_what_is_safe_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="max_num_seqs"):
+        planned(request(change={Knob.MAX_NUM_SEQS: 0}))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        replace(service(), targets=()),
+        replace(service(), policy=Policy(stages=())),
+        replace(service(), policy=Policy(stages=(Share(50), Share(10), Share(100)))),
+        replace(service(), policy=Policy(stages=(Share(50), Share(50)))),
+    ],
+)
+def test_stages_that_do_not_widen_are_refused(broken: Service) -> None:
+    with pytest.raises(InvalidInput, match="stages that widen"):
+        planned(of=broken)
+
+
+@pytest.mark.parametrize(("monitoring_s", "scrape_s", "windows"), [(600, 5, 10), (120, 5, 8), (30, 5, 5), (600, 60, 5)])
+def test_an_observation_is_cut_so_that_its_windows_hold_several_scrapes(
+    monitoring_s: float, scrape_s: float, windows: int
+) -> None:
+    plan = planned(request(monitoring_s=monitoring_s), scrape_s=scrape_s)
+    assert plan.pace.windows == windows
+    assert plan.pace.warm_up_s == pytest.approx(monitoring_s / 10)
+
+
+def test_the_release_that_was_told_is_used_where_the_server_does_not_say() -> None:
+    unknown = replace(SURVEY, config=replace(SURVEY.config, release=None))
+    assert planned(survey=unknown).release == RELEASE
+
+
+def test_a_service_of_one_replica_is_a_fleet_too() -> None:
+    alone = replace(service(1), targets=(Target("only", "http://only"),))
+    assert [stage.targets for stage in planned(of=alone).stages] == [("only",)] * 3
