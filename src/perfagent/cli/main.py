@@ -4,7 +4,9 @@ import typer
 
 from perfagent import __version__
 from perfagent.cli.diagnose import diagnose
+from perfagent.cli.emulate import emulate
 from perfagent.cli.output import out
+from perfagent.cli.serve import serve
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -12,6 +14,8 @@ app = typer.Typer(
     help="Finds what holds a language-model server back, proposes the flags to change, and rolls the change out.",
 )
 app.command()(diagnose)
+app.command()(serve)
+app.command()(emulate)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,89 @@
+"""Where the real parts are put together: one agent with its store, its scraper, its actuators and its API."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+
+from perfagent.api import create_app
+from perfagent.clock import SystemClock
+from perfagent.collectors.fleet import Fleet
+from perfagent.collectors.http import Bounds, HttpScraper
+from perfagent.collectors.schedule import Cadence
+from perfagent.emulator.actuator import EmulatedActuator
+from perfagent.loop import Agent
+from perfagent.ports import Clock
+from perfagent.serving import address, listen, serving
+from perfagent.settings import Settings
+from perfagent.store.database import open_database
+from perfagent.store.history import SqlHistory
+from perfagent.store.journal import SqlJournal
+from perfagent.store.services import SqlServices
+from perfagent.telemetry.events import ObservedJournal
+from perfagent.telemetry.metrics import Telemetry
+from perfagent.workflows.model import Pace
+
+DATABASE = "perfagent.db"
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An agent and the API that serves it."""
+
+    agent: Agent
+    api: FastAPI
+    journal: ObservedJournal
+
+
+@asynccontextmanager
+async def assembled(
+    settings: Settings, clock: Clock, *, data: Path | None, pace: Pace | None = None
+) -> AsyncIterator[App]:
+    """An agent on the database in `data` (None: in memory), until the block is left.
+
+    `clock` is the agent's; uptime and durations are always told in real time.
+    """
+    real = SystemClock()
+    bounds = Bounds(total_s=settings.scrape_timeout_s, page_bytes=settings.scrape_max_bytes)
+    telemetry = Telemetry(real)
+    with open_database(None if data is None else data / DATABASE) as database:
+        async with HttpScraper(clock, bounds) as plain, httpx.AsyncClient(trust_env=False) as client:
+            scraper = telemetry.measured(plain)
+            journal = ObservedJournal(SqlJournal(database))
+            agent = Agent(
+                clock=clock,
+                scraper=scraper,
+                collector=Fleet(scraper, clock, Cadence(settings.scrape_interval_s)),
+                history=SqlHistory(database),
+                services=SqlServices(database),
+                journal=journal,
+                actuators={"emulated": EmulatedActuator(client)},
+                pace=pace,
+                scrape_s=settings.scrape_interval_s,
+                window_s=settings.window_s,
+            )
+            telemetry.watch(agent, journal)
+            api = create_app(agent, clock=real, settings=settings.shown(), registry=telemetry.registry, feed=journal)
+            yield App(agent, api, journal)
+
+
+@asynccontextmanager
+async def running(app: App, host: str, port: int) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
+    """The agent's loop and its API, until the block is left: the base address, and the loop to watch for its failure.
+
+    Raises `InvalidInput` where the address cannot be had.
+    """
+    stop = asyncio.Event()
+    one = listen(host, port)
+    loop = asyncio.create_task(app.agent.run(stop))
+    try:
+        async with serving(app.api, one):
+            yield address(one), loop
+            app.journal.close()
+    finally:
+        stop.set()
+        await loop
