@@ -160,10 +160,22 @@ class Signals:
 
     @cached_property
     def arrivals_per_s(self) -> float | None:
-        """Requests that came per busy second: those finished plus those that now run or wait in addition.
+        """Requests that came per busy second: as many as were counted, or more where the queue shows more.
 
-        A stretch in which more left than finished had clients that gave up, which not every engine counts; nothing is
-        known to have come in it.
+        Clients that give up are counted by few engines. Under a queue that stands, Little's law tells of them all the
+        same: a queue's length over the time spent in it is how many joined it.
+        """
+        counted = self._counted_arrivals_per_s()
+        stands = len(self.queueing) * 2 >= len(self.busy) > 1
+        if not stands or not self.queue_s or self.waiting_mean is None:
+            return counted
+        joined = self.waiting_mean / self.queue_s
+        return joined if counted is None else max(counted, joined)
+
+    def _counted_arrivals_per_s(self) -> float | None:
+        """Those finished plus those that now run or wait in addition.
+
+        Nothing is known to have come in a stretch in which more left than finished.
         """
         seconds = came = 0.0
         for pair in self.busy_pairs:

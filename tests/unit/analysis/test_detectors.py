@@ -207,6 +207,13 @@ def test_clients_that_give_up_at_the_end_do_not_hide_how_many_came() -> None:
     assert came == pytest.approx((4 * 10 + 40) / 50)
 
 
+def test_clients_that_give_up_all_the_time_show_in_the_length_of_the_queue() -> None:
+    standing = window(
+        running="2x6", waiting="30x6", finished="0 10 20 30 40 50", queue_time=[[6.0] * 10] * 5, every_s=10.0
+    )
+    assert diagnose(standing, UNKNOWN).figures["arrivals_per_s"] == pytest.approx(30 / 6)
+
+
 def test_a_restart_inside_the_window_is_told() -> None:
     restarted = queued(started_at_s=[100.0] * 4 + [900.0] * 4)
     assert any("restarted" in spot.reason for spot in diagnose(restarted, UNKNOWN).blind_spots)
