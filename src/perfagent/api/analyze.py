@@ -70,4 +70,4 @@ class AnalyzeOut(Model):
 @router.post("/analyze", responses=documented(InvalidInput, NotFound, NotScraped, Conflict, StoreFailed))
 async def analyze(body: AnalyzeIn, agent: TheAgent) -> AnalyzeOut:
     """Name what holds a server back. An objective that its engine cannot tell is answered with null and the reason."""
-    return AnalyzeOut.of(agent.view(body.instance_id, engine=body.instance_type), objectives(body.slo_targets))
+    return AnalyzeOut.of(agent.view(body.instance_id, engine=body.instance_type.value), objectives(body.slo_targets))

@@ -51,10 +51,8 @@ def create_app(
         registry=registry,
         feed=feed,
     )
-    api = APIRouter(prefix=PREFIX)
     for part in (health, about, collect, analyze, optimize, workflows, services, events):
-        api.include_router(part.router)
-    app.include_router(api)
+        app.include_router(part.router, prefix=PREFIX)
     app.include_router(_metrics)
     app.add_middleware(BodyLimit)
     problems.install(app)

@@ -91,7 +91,7 @@ async def collect(engine: EngineName, body: CollectIn, agent: TheAgent) -> Colle
     """
     snapshot, config = await agent.enrol(
         body.instance_id,
-        engine,
+        engine.value,
         body.endpoint,
         launch=launch(body.flags),
         release=body.version,

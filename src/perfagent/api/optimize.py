@@ -80,4 +80,4 @@ def _total(optimizations: tuple[OptimizationOut, ...]) -> tuple[ImprovementOut |
 async def optimize(body: OptimizeIn, agent: TheAgent) -> OptimizeOut:
     """Propose exact settings. Without a finding there is nothing to change, and the list is empty."""
     told = change(body.current_config)
-    return OptimizeOut.of(agent.view(body.instance_id, engine=body.instance_type, told=told), told)
+    return OptimizeOut.of(agent.view(body.instance_id, engine=body.instance_type.value, told=told), told)

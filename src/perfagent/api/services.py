@@ -73,7 +73,7 @@ class ServiceIn(Model):
         """The same in our words. Raises `InvalidInput` for a target that is no plain address."""
         return Service(
             id=service_id,
-            engine=self.engine,
+            engine=self.engine.value,
             targets=tuple(replica(service_id, url) for url in self.targets),
             objectives=tuple(slo.objective() for slo in self.slos),
             actuator=self.actuator,

@@ -28,7 +28,8 @@ class WorkflowsOut(Model):
 @router.post("", status_code=201, responses=documented(InvalidInput, NotFound, Conflict, StoreFailed))
 async def start_workflow(body: WorkflowIn, agent: TheAgent, http: HttpRequest, response: Response) -> WorkflowOut:
     """Begin a rollout. It answers at once; the loop plans and runs it."""
-    workflow = WorkflowOut.of(agent.roll_out(body.request(), engine=body.instance_type))
+    engine = None if body.instance_type is None else body.instance_type.value
+    workflow = WorkflowOut.of(agent.roll_out(body.request(), engine=engine))
     response.headers["location"] = f"{http.url.path}/{workflow.workflow_id}"
     return workflow
 

@@ -1,0 +1,187 @@
+"""The REST application over an agent on a virtual clock, and recorded servers that it scrapes at the wire."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import respx
+from fastapi import FastAPI
+
+from perfagent.api import create_app
+from perfagent.clock import VirtualClock
+from perfagent.collectors.fleet import Fleet
+from perfagent.collectors.http import HttpScraper
+from perfagent.domain.knob import EffectiveConfig, LaunchConfig
+from perfagent.domain.snapshot import Snapshot, Target
+from perfagent.loop import Agent
+from perfagent.ports import Actuator, Scraper
+from perfagent.settings import Settings
+from perfagent.store.memory import MemoryHistory, MemoryJournal, MemoryServices
+from perfagent.telemetry.events import ObservedJournal
+from perfagent.telemetry.metrics import Telemetry
+from perfagent.workflows.model import Pace
+from support.captures import FIXTURES
+from support.pages import REPO
+
+API = "http://agent/api/v1"
+PAGES = REPO / "tests" / "fixtures" / "engines"
+VLLM = "http://vllm:8000"
+
+
+@dataclass
+class Site:
+    """An agent, its application, and a client of it."""
+
+    agent: Agent
+    app: FastAPI
+    client: httpx.AsyncClient
+    clock: VirtualClock
+    journal: ObservedJournal
+    telemetry: Telemetry
+
+    async def get(self, path: str, **query: str | int) -> httpx.Response:
+        """GET below `/api/v1`."""
+        return await self.client.get(f"{API}{path}", params=query)
+
+    async def post(self, path: str, body: object = None) -> httpx.Response:
+        """POST below `/api/v1`."""
+        return await self.client.post(f"{API}{path}", json=body)
+
+    async def put(self, path: str, body: object) -> httpx.Response:
+        """PUT below `/api/v1`."""
+        return await self.client.put(f"{API}{path}", json=body)
+
+    async def delete(self, path: str) -> httpx.Response:
+        """DELETE below `/api/v1`."""
+        return await self.client.delete(f"{API}{path}")
+
+    async def turn(self, seconds: float, *, every_s: float = 10.0) -> None:
+        """Let the loop turn while time passes."""
+        for _ in range(max(1, round(seconds / every_s))):
+            await self.clock.sleep(every_s)
+            await self.agent.tick()
+
+
+@asynccontextmanager
+async def site(
+    *,
+    clock: VirtualClock | None = None,
+    scraper: Scraper | None = None,
+    actuators: Mapping[str, Actuator] | None = None,
+    pace: Pace | None = None,
+    window_s: float = 300.0,
+    queue: int = 256,
+    listeners: int = 64,
+) -> AsyncIterator[Site]:
+    """An agent with everything in memory; without `scraper` it scrapes over HTTP."""
+    clock = clock or VirtualClock()
+    telemetry = Telemetry(clock)
+    journal = ObservedJournal(MemoryJournal(), queue=queue, listeners=listeners)
+    async with _OverHttp(clock) as over_http:
+        measured = telemetry.measured(scraper or over_http)
+        agent = Agent(
+            clock=clock,
+            scraper=measured,
+            collector=Fleet(measured, clock),
+            history=MemoryHistory(),
+            services=MemoryServices(),
+            journal=journal,
+            actuators=actuators or {},
+            pace=pace,
+            window_s=window_s,
+        )
+        telemetry.watch(agent, journal)
+        app = create_app(agent, clock=clock, settings=Settings().shown(), registry=telemetry.registry, feed=journal)
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport) as client:
+            yield Site(agent, app, client, clock, journal, telemetry)
+
+
+class _OverHttp:
+    """An `HttpScraper` that is made when it is first needed: loading certificates takes longer than most tests."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._made: HttpScraper | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        if self._made is not None:
+            await self._made.aclose()
+
+    @property
+    def _scraper(self) -> HttpScraper:
+        self._made = self._made or HttpScraper(self._clock)
+        return self._made
+
+    async def scrape(self, target: Target, engine: str | None) -> Snapshot:
+        return await self._scraper.scrape(target, engine)
+
+    async def read_config(
+        self, target: Target, snapshot: Snapshot, launch: LaunchConfig, release: str | None = None
+    ) -> EffectiveConfig:
+        return await self._scraper.read_config(target, snapshot, launch, release)
+
+
+def page(name: str) -> str:
+    """A recorded page, such as `vllm/0.26.0-short-of-seats`."""
+    return (PAGES / f"{name}.prom").read_text()
+
+
+def serve(wire: respx.MockRouter, url: str, *pages: str) -> None:
+    """Let a server answer its scrapes with these pages, the last one for ever; it tells nothing else."""
+    rest = list(pages)
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=rest.pop(0) if len(rest) > 1 else rest[0])
+
+    wire.get(f"{url}/metrics").mock(side_effect=answer)
+    wire.get(url__startswith=url).respond(404)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recorded server under load."""
+
+    folder: Path
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What `meta.json` tells."""
+        told: dict[str, Any] = json.loads((self.folder / "meta.json").read_text())
+        return told
+
+    @property
+    def pages(self) -> list[str]:
+        """Its pages in order."""
+        return [path.read_text() for path in sorted(self.folder.glob("*.prom"))]
+
+    async def play(self, at: Site, instance: str, url: str, *, flags: list[str] | None = None) -> httpx.Response:
+        """Collect it page by page, as far apart as it was recorded; the last answer."""
+        times = self.meta["scrape_times"]
+        for before, now in zip([times[0], *times], times, strict=False):
+            await at.clock.sleep(now - before)
+            body = {"instance_id": instance, "endpoint": url, "flags": flags}
+            answer = await at.post(f"/collect/{self.meta['engine']}", body)
+            assert answer.status_code == 200, answer.text
+        return answer
+
+
+SHORT_OF_CACHE = Recording(FIXTURES / "vllm-0.26.0-h200" / "kv_starved")
+SMALL_STEPS = Recording(FIXTURES / "vllm-0.26.0-h200" / "rag_bt512")
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    """Status and kind of an answer that must be a problem document."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    told = answer.json()
+    assert told["status"] == answer.status_code
+    assert told["title"]
+    assert told["detail"]
+    return answer.status_code, told["type"].removeprefix("urn:perfagent:problem:")
