@@ -6,6 +6,8 @@ Everything but the numbers is prepared once per process, so a page costs little 
 from collections.abc import Callable, Mapping
 from math import inf
 
+from prometheus_client.utils import floatToGoString
+
 from perfagent.domain.metric import Kind, Metric
 from perfagent.domain.snapshot import Labels
 from perfagent.emulator.meters import Meters
@@ -130,4 +132,4 @@ def _escaped(text: str) -> str:
 
 
 def _edge(edge: float) -> str:
-    return "+Inf" if edge == inf else repr(edge)
+    return str(floatToGoString(edge))

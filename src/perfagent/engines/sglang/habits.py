@@ -158,7 +158,7 @@ HABITS = Habits(
         Trouble.CHECKPOINT: "ValueError: Cannot find the config file for {method}",
         Trouble.DEVICES: "RuntimeError: CUDA error: invalid device ordinal (tp_size={asked}, {there} GPUs)",
         Trouble.MEMORY_SHARE: CUDA_OUT_OF_MEMORY,
-        Trouble.NO_KV: "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static. {share=}",
+        Trouble.NO_KV: "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static, now {share}",
         Trouble.KV_TOO_SMALL: (
             "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static. The KV pool holds {fits} "
             "tokens, a request of the longest length takes {longest}."
