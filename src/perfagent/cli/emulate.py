@@ -25,7 +25,8 @@ def emulate(
 ) -> None:
     """Serve emulated engines under a seeded load until interrupted. Nothing about them is a real model."""
     try:
-        made = fleet(preset(situation), engine=engine, release=release, replicas=replicas, seed=seed)
+        start_s = SystemClock().now()
+        made = fleet(preset(situation), engine=engine, release=release, replicas=replicas, seed=seed, start_s=start_s)
         asyncio.run(_emulate(made, port, speed))
     except InvalidInput as wrong:
         raise fail(str(wrong), Exit.WRONG_USE) from wrong

@@ -3,6 +3,7 @@
 import typer
 
 from perfagent import __version__
+from perfagent.cli.demo import demo
 from perfagent.cli.diagnose import diagnose
 from perfagent.cli.emulate import emulate
 from perfagent.cli.output import out
@@ -13,6 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Finds what holds a language-model server back, proposes the flags to change, and rolls the change out.",
 )
+app.command()(demo)
 app.command()(diagnose)
 app.command()(serve)
 app.command()(emulate)
