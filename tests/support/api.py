@@ -12,6 +12,7 @@ import respx
 from fastapi import FastAPI
 
 from perfagent.api import create_app
+from perfagent.api.parts import Parts
 from perfagent.clock import VirtualClock
 from perfagent.collectors.fleet import Fleet
 from perfagent.collectors.http import HttpScraper
@@ -66,6 +67,21 @@ class Site:
             await self.agent.tick()
 
 
+_APPS: list[FastAPI] = []
+
+
+def _app(parts: Parts) -> FastAPI:
+    """One application for all tests, given other parts each time: building its routes takes longer than most tests."""
+    if not _APPS:
+        _APPS.append(
+            create_app(
+                parts.agent, clock=parts.clock, settings=parts.settings, registry=parts.registry, feed=parts.feed
+            )
+        )
+    _APPS[0].state.parts = parts
+    return _APPS[0]
+
+
 @asynccontextmanager
 async def site(
     *,
@@ -95,7 +111,8 @@ async def site(
             window_s=window_s,
         )
         telemetry.watch(agent, journal)
-        app = create_app(agent, clock=clock, settings=Settings().shown(), registry=telemetry.registry, feed=journal)
+        parts = Parts(agent, clock, clock.monotonic(), Settings().shown(), telemetry.registry, journal)
+        app = _app(parts)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport) as client:
             yield Site(agent, app, client, clock, journal, telemetry)

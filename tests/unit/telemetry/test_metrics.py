@@ -1,0 +1,105 @@
+import httpx
+import pytest
+import respx
+from prometheus_client.parser import text_string_to_metric_families
+
+from support.api import SHORT_OF_CACHE, VLLM, Site, page, serve, site
+
+PAGE = page("vllm/0.26.0-short-of-seats")
+Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+async def figures(at: Site) -> Figures:
+    text = (await at.client.get("http://agent/metrics")).text
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def of(told: Figures, name: str, **labels: str) -> float | None:
+    return told.get((name, frozenset(labels.items())))
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        (httpx.Response(200, text=PAGE), "ok"),
+        (httpx.ConnectError("refused"), "unreachable"),
+        (httpx.ReadTimeout("slow"), "timed_out"),
+        (httpx.Response(500), "bad_answer"),
+        (httpx.Response(200, text="up 1\n"), "wrong_engine"),
+    ],
+)
+async def test_scrapes_are_counted_by_result_and_timed(answer: httpx.Response | Exception, result: str) -> None:
+    with respx.mock(assert_all_called=False) as wire:
+        wire.get(f"{VLLM}/metrics").mock(side_effect=[answer])
+        wire.get(url__startswith=VLLM).respond(404)
+        async with site() as at:
+            await at.post("/collect/vllm", {"instance_id": "one", "endpoint": VLLM})
+            told = await figures(at)
+    assert of(told, "perfagent_scrapes_total", engine="vllm", result=result) == 1
+    assert of(told, "perfagent_scrape_duration_seconds_count", engine="vllm") == 1
+
+
+async def test_a_replica_grows_old_and_is_forgotten_with_its_service() -> None:
+    with respx.mock(assert_all_called=False) as wire:
+        serve(wire, VLLM, PAGE)
+        async with site() as at:
+            await at.post("/collect/vllm", {"instance_id": "one", "endpoint": VLLM})
+            await at.clock.sleep(42)
+            labels = {"service": "one", "target": "one/vllm:8000"}
+            assert of(await figures(at), "perfagent_scrape_age_seconds", **labels) == 42
+            await at.delete("/services/one")
+            told = await figures(at)
+    assert of(told, "perfagent_scrape_age_seconds", **labels) is None
+    assert of(told, "perfagent_services") == 0
+    assert at.telemetry.last_scrape_s == {}
+
+
+async def test_findings_are_told_by_cause_and_looked_at_again_only_after_a_while() -> None:
+    with respx.mock(assert_all_called=False) as wire:
+        serve(wire, VLLM, *SHORT_OF_CACHE.pages)
+        async with site() as at:
+            await SHORT_OF_CACHE.play(at, "one", VLLM, flags=SHORT_OF_CACHE.meta["flags"])
+            told = await figures(at)
+            assert of(told, "perfagent_findings", service="one", cause="kv_capacity") == 1
+            assert of(told, "perfagent_findings", service="one", cause="batch_limit") == 0
+            health = of(told, "perfagent_health_score", service="one")
+            assert health is not None
+            assert health < 60
+            await at.clock.sleep(10)
+            assert of(await figures(at), "perfagent_findings", service="one", cause="kv_capacity") == 1
+            await at.clock.sleep(3600)
+            assert of(await figures(at), "perfagent_findings", service="one", cause="kv_capacity") is None
+
+
+async def test_rollouts_and_turns_of_the_loop_are_counted() -> None:
+    async with site() as at:
+        told = await figures(at)
+        assert of(told, "perfagent_rollouts", phase="completed") == 0
+        assert of(told, "perfagent_tick_duration_seconds_count") == 0
+        await at.agent.tick()
+        await at.put("/services/chat", {"engine": "vllm", "targets": [VLLM]})
+        await at.post("/workflows", {"service": "chat", "config_changes": {"max_num_seqs": 9}})
+        told = await figures(at)
+    assert of(told, "perfagent_rollouts", phase="pending") == 1
+    assert of(told, "perfagent_tick_duration_seconds_count") == 1
+
+
+async def test_lost_events_and_listeners_are_counted() -> None:
+    async with site(queue=1) as at:
+        with at.journal.subscribe():
+            for seq in range(3):
+                at.journal.append("r1", seq, 0.0, "applied", "{}")
+            told = await figures(at)
+    assert of(told, "perfagent_event_listeners") == 1
+    assert of(told, "perfagent_events_missed_total") == 2
+
+
+async def test_two_agents_fit_into_one_process() -> None:
+    async with site() as one, site() as other:
+        await one.agent.tick()
+        told = await figures(other)
+    assert of(told, "perfagent_tick_duration_seconds_count") == 0
