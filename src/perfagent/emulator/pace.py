@@ -10,6 +10,9 @@ from perfagent.ports import Clock
 
 LOOK_S = 0.01
 """How long a waiting request lets real time pass before it looks at the clock again."""
+SLIP_S = 0.2
+"""A catching up that takes longer than this does not count as time: the fleet falls behind its speed instead of being
+ever further behind, and blocking everything ever longer."""
 
 
 class Pace:
@@ -24,9 +27,12 @@ class Pace:
         self._moved = asyncio.Event()
 
     def catch_up(self) -> None:
-        """Brings the fleet to the clock's now."""
-        before_s = self.fleet.now_s
-        self.fleet.advance(self._fleet_began_s + (self._clock.monotonic() - self._clock_began_s) * self._speed)
+        """Brings the fleet to the clock's now, or as near as the machine can."""
+        before_s, start_s = self.fleet.now_s, self._clock.monotonic()
+        self.fleet.advance(self._fleet_began_s + (start_s - self._clock_began_s) * self._speed)
+        took_s = self._clock.monotonic() - start_s
+        if took_s > SLIP_S:
+            self._clock_began_s += took_s
         if self.fleet.now_s > before_s:
             self._moved.set()
             self._moved = asyncio.Event()

@@ -132,4 +132,4 @@ def _escaped(text: str) -> str:
 
 
 def _edge(edge: float) -> str:
-    return str(floatToGoString(edge))
+    return str(floatToGoString(edge))  # type: ignore[no-untyped-call]

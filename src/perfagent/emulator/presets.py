@@ -17,10 +17,11 @@ from perfagent.emulator.fleet import Fleet
 from perfagent.emulator.hardware import gpu
 from perfagent.emulator.model import model
 from perfagent.emulator.setup import Machine
-from perfagent.engines import render, spec
+from perfagent.engines import ENGINES, render, spec
 from perfagent.twin import Lengths, SharedPrefixes, Workload
 
 MAX_MODEL_LEN = 16_384
+DEFAULT_ENGINE = next(iter(ENGINES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def machine(engine: str = "vllm", release: str | None = None) -> Machine:
+def machine(engine: str = DEFAULT_ENGINE, release: str | None = None) -> Machine:
     """The presets' machine with this engine; without a release, the newest that we know."""
     return Machine(engine, release or spec(engine).newest, gpu("a100-80"), model("llama-3.1-8b"))
 
@@ -106,7 +107,7 @@ def launch(chosen: Preset, on: Machine) -> LaunchConfig:
 def fleet(
     chosen: Preset,
     *,
-    engine: str = "vllm",
+    engine: str = DEFAULT_ENGINE,
     release: str | None = None,
     replicas: int = 10,
     seed: int = 0,
