@@ -1,4 +1,4 @@
-"""Paired windows of a noisy fleet, drawn from a seed: what `fleets` makes, without its pages.
+"""Paired windows of a noisy fleet, drawn from a seed: what `noisy_fleets` makes, without its pages.
 
 The figures of an arm's replicas in a window are averaged as their requests are, so a thousand fleets take seconds.
 """
@@ -6,6 +6,7 @@ The figures of an arm's replicas in a window are averaged as their requests are,
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfagent.domain.metric import Metric
 from perfagent.domain.verdict import PairedWindow
@@ -33,15 +34,17 @@ def paired_windows(
     rng = np.random.default_rng(seed)
     own = rng.normal(0, personality, canaries + baselines)
     restless = rng.normal(0, burst, (windows, canaries + baselines))
-    swings = rng.normal(0, swing, (windows, 2)) if apart else np.repeat(rng.normal(0, swing, (windows, 1)), 2, axis=1)
+    swings: NDArray[np.float64] = rng.normal(0, swing, (windows, 2))
+    if not apart:
+        swings[:, 1] = swings[:, 0]
     if apart:
         own[canaries:] = np.resize(own[:canaries], baselines)
     made: list[PairedWindow] = []
     for metric, typical in LATENCIES.items():
         sampling = rng.normal(0, 0.75 / np.sqrt(REQUESTS), restless.shape)
         figures = typical * np.exp(own + restless + sampling)
-        made += _windows(metric, figures, canaries, swings + [np.log(worse), 0.0])
-    tokens = rng.poisson(REQUESTS, (windows, canaries + baselines)) * 4.2
+        made += _windows(metric, figures, canaries, swings + np.array([np.log(worse), 0.0]))
+    tokens = rng.poisson(REQUESTS, (windows, canaries + baselines)).astype(np.float64)
     made += _windows(Metric.GENERATION_TOKENS, tokens, canaries, np.zeros((windows, 2)))
     return tuple(made)
 
@@ -53,10 +56,9 @@ def constant_windows(
     return tuple(_window(k, metric, old, new, *replicas) for metric, old, new in values for k in range(windows))
 
 
-_Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-
-
-def _windows(metric: Metric, figures: _Array, canaries: int, shifts: _Array) -> list[PairedWindow]:
+def _windows(
+    metric: Metric, figures: NDArray[np.float64], canaries: int, shifts: NDArray[np.float64]
+) -> list[PairedWindow]:
     new = figures[:, :canaries].mean(axis=1) * np.exp(shifts[:, 0])
     old = figures[:, canaries:].mean(axis=1) * np.exp(shifts[:, 1])
     replicas = figures.shape[1] - canaries, canaries

@@ -150,7 +150,7 @@ class World:
     journal: Journal = field(default_factory=MemoryJournal)
     history: History = field(default_factory=MemoryHistory)
     survey_fails: Exception | None = None
-    health_score: float | None = 80.0
+    health: Callable[[Window, LaunchConfig], float | None] = lambda _window, _config: 80.0
 
     def __post_init__(self) -> None:
         self.fleet = FleetDouble(self.clock, self.service.targets, start_delay_s=self.start_delay_s)
@@ -166,7 +166,7 @@ class World:
             services=lambda _: self.service,
             actuators={"fleet": actuator},
             survey=self._survey,
-            health=self._health,
+            health=self.health,
             pace=self.pace,
             scrape_s=self.scrape_s,
         )
@@ -205,9 +205,6 @@ class World:
             raise self.survey_fails
         config = effective(asked.engine, asked.launch, {}, {}, asked.release)
         return Survey(config, frozenset({*MEANS, Metric.GENERATION_TOKENS}), None, "nothing is wrong")
-
-    def _health(self, _window: Window, _config: LaunchConfig) -> float | None:
-        return self.health_score
 
 
 def request(

@@ -14,8 +14,8 @@ from perfagent.domain.verdict import StageVerdict, Verdict
 from perfagent.domain.window import Window
 from perfagent.judge import StageRule, criteria_for, judge_stage
 from perfagent.judge.stage import Measured, decide
-from support.fleets import fleet
 from support.noise import constant_windows, paired_windows
+from support.noisy_fleets import fleet
 
 LATENCY = criteria_for(None, frozenset({Metric.TTFT, Metric.ITL, Metric.E2E, Metric.GENERATION_TOKENS}))
 ALL = criteria_for(None, frozenset({each.metric for each in LATENCY} | {Metric.FAILED}))

@@ -236,6 +236,12 @@ def test_an_extended_stage_keeps_its_first_observation() -> None:
     assert longer.reason == "observing longer: because"
 
 
+def test_every_stage_may_be_extended_anew() -> None:
+    extended = at(*TO_MONITORING, judged(Verdict.HOLD, at_s=670.0))
+    assert extended.extensions == 1
+    assert step(extended, judged(Verdict.PROMOTE, at_s=1270.0)).extensions == 0
+
+
 def test_a_stage_that_nobody_promoted_has_no_verdict_yet() -> None:
     held = at(*TO_MONITORING, *(judged(Verdict.HOLD, at_s=700.0 + k) for k in range(3)))
     assert held.phase is Phase.HELD

@@ -243,14 +243,24 @@ async def test_an_inconclusive_stage_is_extended_and_then_held_for_a_person() ->
 
 
 async def test_the_canarys_health_below_the_threshold_rolls_back_whatever_the_judge_says() -> None:
-    world = World(health_score=31.0)
+    world = World(health=lambda _window, _config: 31.0)
     ended = await started(world, Phase.ROLLED_BACK, health_threshold=50)
     assert ended.reason == "the canary's health is 31, below 50"
     assert ended.history[0].looks[0].verdict is Verdict.PROMOTE
 
 
+async def test_a_canary_is_as_healthy_as_its_worst_replica() -> None:
+    world = World(service(4), health=lambda window, _config: 30.0 if window.target == "chat-1" else 90.0)
+    ended = await started(world, Phase.ROLLED_BACK, health_threshold=50)
+    assert (ended.stage, ended.health) == (1, 30.0)
+
+
+async def test_a_replica_that_restarts_in_no_time_is_not_taken_for_a_crash() -> None:
+    await started(World(start_delay_s=0.0), Phase.COMPLETED)
+
+
 async def test_unknown_health_is_not_low_health() -> None:
-    await started(World(health_score=None), Phase.COMPLETED, health_threshold=50)
+    await started(World(health=lambda _window, _config: None), Phase.COMPLETED, health_threshold=50)
 
 
 async def test_a_canary_that_does_not_start_is_rolled_back_at_once() -> None:
@@ -471,7 +481,7 @@ async def test_when_another_manager_was_faster_its_events_count() -> None:
     assert other.get(rollout.id).phase is Phase.ROLLING_OUT
 
 
-async def test_an_answer_that_came_too_late_is_dropped() -> None:
+async def test_an_answer_that_came_too_late_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     rollout = await started(world, Phase.MONITORING)
     manager = world.manager()
@@ -487,6 +497,7 @@ async def test_an_answer_that_came_too_late_is_dropped() -> None:
 
     world.fleet.read = slow_read  # type: ignore[method-assign, assignment]
     assert (await world.run(manager, rollout.id)).phase is Phase.ROLLED_BACK
+    assert caplog.records == []
 
 
 async def test_what_is_warmed_up_is_cut_off_and_told() -> None:
