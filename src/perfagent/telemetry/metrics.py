@@ -41,7 +41,7 @@ _DURATIONS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 
 
 class Telemetry:
-    """Our metrics in a registry of their own, so that several agents fit into one process."""
+    """Our metrics in a registry of their own, so that several agents fit into one process; `clock` times scrapes."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -66,7 +66,7 @@ class Telemetry:
 
     def watch(self, agent: Agent, journal: ObservedJournal) -> None:
         """Add what can be read off an agent and its journal."""
-        self.registry.register(_AgentFigures(agent, journal, self._clock, self.last_scrape_s))
+        self.registry.register(_AgentFigures(agent, journal, self.last_scrape_s))
 
 
 class MeasuredScraper:
@@ -103,10 +103,9 @@ class MeasuredScraper:
 class _AgentFigures(Collector):
     """Read off the agent whenever the registry is."""
 
-    def __init__(self, agent: Agent, journal: ObservedJournal, clock: Clock, last_scrape_s: dict[str, float]) -> None:
+    def __init__(self, agent: Agent, journal: ObservedJournal, last_scrape_s: dict[str, float]) -> None:
         self._agent = agent
         self._journal = journal
-        self._clock = clock
         self._last_scrape_s = last_scrape_s
         self._diagnoses: dict[str, tuple[float, Diagnosis | None]] = {}
 
@@ -128,7 +127,7 @@ class _AgentFigures(Collector):
         )
 
     def _services(self) -> Iterator[Metric]:
-        now_s = self._clock.now()
+        now_s = self._agent.now()
         services = {service.id: service for service in self._agent.services.list()}
         replicas = {target.id: service for service in services.values() for target in service.targets}
         for gone in self._last_scrape_s.keys() - replicas.keys():

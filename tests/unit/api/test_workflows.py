@@ -42,7 +42,7 @@ def fleet() -> FleetDouble:
 
 @pytest.fixture
 async def at(fleet: FleetDouble) -> AsyncIterator[Site]:
-    """A service of four replicas whose flags the agent can change, observed for ten minutes."""
+    """A service of four replicas whose flags the agent can change."""
     clock = VirtualClock()
     fleet._clock = clock
     async with site(clock=clock, scraper=FleetScraper(fleet), actuators={"fleet": fleet}) as built:
@@ -57,7 +57,7 @@ async def at(fleet: FleetDouble) -> AsyncIterator[Site]:
             },
         )
         assert put.status_code == 201, put.text
-        await built.turn(600)
+        await built.turn(30)
         yield built
 
 
