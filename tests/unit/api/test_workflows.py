@@ -67,7 +67,7 @@ async def test_a_workflow_answers_at_once_and_the_loop_brings_it_to_its_end(at: 
     told = answer.json()
     assert told["status"] == "pending"
     assert answer.headers["location"] == f"/api/v1/workflows/{told['workflow_id']}"
-    await at.turn(2400)
+    await at.turn(1500)
     ended = (await at.get(f"/workflows/{told['workflow_id']}")).json()
     assert ended["status"] == "completed"
     assert [stage["stage"] for stage in ended["rollout_history"]] == [10, 50, 100]
@@ -86,7 +86,7 @@ async def test_a_workflow_answers_at_once_and_the_loop_brings_it_to_its_end(at: 
 async def test_a_harmful_workflow_is_rolled_back_and_says_why(at: Site, fleet: FleetDouble) -> None:
     fleet.slowness = lambda config: 3.0 if max_num_seqs(config) == 64 else 1.0
     workflow = (await at.post("/workflows", CHANGE)).json()["workflow_id"]
-    await at.turn(1800)
+    await at.turn(700)
     ended = (await at.get(f"/workflows/{workflow}")).json()
     assert ended["status"] == "rolled_back"
     assert [stage["verdict"] for stage in ended["rollout_history"]] == ["roll_back"]
