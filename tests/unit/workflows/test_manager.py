@@ -4,6 +4,7 @@ import pytest
 
 from perfagent.domain.errors import Conflict, IllegalTransition, NotFound, Unreachable
 from perfagent.domain.knob import Knob, LaunchConfig
+from perfagent.domain.snapshot import Target
 from perfagent.domain.verdict import Verdict
 from perfagent.workflows.events import Approved, Judged, Recovered, Stumbled, Touching
 from perfagent.workflows.model import Phase, Rollout
@@ -483,20 +484,19 @@ async def test_when_another_manager_was_faster_its_events_count() -> None:
 
 async def test_an_answer_that_came_too_late_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
-    rollout = await started(world, Phase.MONITORING)
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
     manager = world.manager()
+    manager.approve(waiting.id, "bob", "fine")
     read = world.fleet.read
-    aborted = False
 
-    async def slow_read(target: object) -> object:
-        nonlocal aborted
-        if not aborted:
-            aborted = True
-            manager.abort(rollout.id, "bob", "while the actuator was asked")
-        return await read(target)  # type: ignore[arg-type]
+    async def slow_read(target: Target) -> LaunchConfig:
+        manager.abort(waiting.id, "bob", "while the actuator was asked")
+        return await read(target)
 
-    world.fleet.read = slow_read  # type: ignore[method-assign, assignment]
-    assert (await world.run(manager, rollout.id)).phase is Phase.ROLLED_BACK
+    world.fleet.read = slow_read  # type: ignore[method-assign]
+    await manager.tick()
+    assert manager.get(waiting.id).phase is Phase.ROLLED_BACK
+    assert manager.get(waiting.id).captured == ()
     assert caplog.records == []
 
 
