@@ -281,7 +281,7 @@ class _Story:
         return before, await world.run(manager, rollout.id)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_from_every_phase_abort_restores_every_replica(data: st.DataObject) -> None:
     story = _Story(data)
