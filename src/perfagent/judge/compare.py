@@ -45,6 +45,9 @@ SHARE_ALPHA = 0.001
 LEAST_REQUESTS = 20.0
 """Requests of each arm below which nothing is said of a share."""
 
+MANIFOLD = 3.0
+"""Ratios above this are told as multiples: nobody reads 45,901 %."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -216,7 +219,11 @@ def _said(criterion: Criterion, estimate: Estimate, result: Effectiveness, accep
 
 
 def _in_words(metric: Metric, ratio: float) -> str:
-    more, less = ("less", "more") if metric is Metric.GENERATION_TOKENS else ("longer", "shorter")
+    throughput = metric is Metric.GENERATION_TOKENS
+    natural = 1 / ratio if throughput else ratio
+    if natural > MANIFOLD:
+        return f"{natural:,.3g} times as {'much' if throughput else 'long'}"
+    more, less = ("less", "more") if throughput else ("longer", "shorter")
     return f"{_size(metric, ratio)} {more if ratio > 1 else less}"
 
 

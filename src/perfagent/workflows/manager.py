@@ -32,6 +32,9 @@ from perfagent.workflows.model import Request, Rollout
 
 _LOG = logging.getLogger(__name__)
 
+LOOK_S = 5.0
+"""How soon replicas that had nothing new to tell are asked again: a start takes minutes, a crash is told in time."""
+
 
 class Manager:
     """All rollouts, each by itself: trouble with one never stops another.
@@ -45,6 +48,7 @@ class Manager:
         self._clock = effects.clock
         self._new_id = new_id
         self._busy: set[str] = set()
+        self._fruitless: dict[str, tuple[int, Effect, float]] = {}
         self._rollouts = {rollout_id: self._read(rollout_id) for rollout_id in journal.rollout_ids()}
 
     def create(self, request: Request) -> Rollout:
@@ -135,16 +139,24 @@ class Manager:
         self._busy.add(rollout_id)
         try:
             while (effect := due(asked := self.get(rollout_id), self._clock.now())) is not None:
+                if self._just_tried(asked, effect):
+                    return
                 event = await self._attempt(asked, effect)
                 if self.get(rollout_id).seq != asked.seq:
                     continue  # somebody spoke meanwhile: the answer is to a question that nobody asks any more
                 if event is None:
+                    self._fruitless[rollout_id] = (asked.seq, effect, self._clock.now())
                     return
+                self._fruitless.pop(rollout_id, None)
                 self._record(asked, event)
         except Conflict as error:
             _LOG.warning("rollout %s: left to whoever was faster: %s", rollout_id, error)
         finally:
             self._busy.discard(rollout_id)
+
+    def _just_tried(self, rollout: Rollout, effect: Effect) -> bool:
+        seq, tried, at_s = self._fruitless.get(rollout.id, (-1, None, 0.0))
+        return (seq, tried) == (rollout.seq, effect) and 0 <= self._clock.now() - at_s < LOOK_S
 
     async def _attempt(self, rollout: Rollout, effect: Effect) -> Event | None:
         try:

@@ -119,6 +119,14 @@ def test_a_judgement_says_in_words_what_it_found() -> None:
     assert "50.0% more" in judge_metric(criterion, more, harm_floor=0.03, paired=True).reason
 
 
+def test_many_times_as_much_is_told_as_a_multiple() -> None:
+    far_slower = judge_metric(TTFT, constant_windows([(Metric.TTFT, 0.05, 25.0)]), harm_floor=0.03, paired=True)
+    assert far_slower.reason.startswith("ttft_s: 500 times as long (between ")
+    criterion = Criterion(Metric.GENERATION_TOKENS, Role.PRIMARY, 0.15)
+    fourfold = constant_windows([(Metric.GENERATION_TOKENS, 100.0, 400.0)])
+    assert "4 times as much" in judge_metric(criterion, fourfold, harm_floor=0.03, paired=True).reason
+
+
 def shares(baseline: float, canary: float, requests: float = 1000.0) -> list[PairedWindow]:
     return [
         PairedWindow(60.0 * k, 60.0 * k + 60, Metric.FAILED, baseline, canary, requests, requests, 5, 5)

@@ -7,6 +7,7 @@ from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.snapshot import Target
 from perfagent.domain.verdict import Verdict
 from perfagent.workflows.events import Approved, Judged, Recovered, Stumbled, Touching
+from perfagent.workflows.manager import LOOK_S
 from perfagent.workflows.model import Phase, Rollout
 from support.rollouts import BEFORE, MORE_AT_ONCE, START_S, World, max_num_seqs, request, service
 
@@ -516,3 +517,20 @@ async def test_the_share_is_told_as_it_is() -> None:
     assert (rollout.current_stage.percent, rollout.current_stage.actual_percent) == (10, 25.0)
     assert rollout.fleet_percent == 25.0
     assert rollout.planned.change == MORE_AT_ONCE
+
+
+async def test_replicas_with_nothing_new_to_tell_are_not_asked_at_every_tick() -> None:
+    world = World()
+    await started(world, Phase.MONITORING)
+    manager, asked, read = world.manager(), 0, world.fleet.read
+
+    async def counted(target: Target) -> LaunchConfig:
+        nonlocal asked
+        asked += 1
+        return await read(target)
+
+    world.fleet.read = counted  # type: ignore[method-assign]
+    for _ in range(20):
+        await manager.tick()
+        await world.clock.sleep(LOOK_S / 10)
+    assert asked == 2
