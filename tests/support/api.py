@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import respx
@@ -16,8 +16,6 @@ from perfagent.api.parts import Parts
 from perfagent.clock import VirtualClock
 from perfagent.collectors.fleet import Fleet
 from perfagent.collectors.http import HttpScraper
-from perfagent.domain.knob import EffectiveConfig, LaunchConfig
-from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.loop import Agent
 from perfagent.ports import Actuator, Scraper
 from perfagent.settings import Settings
@@ -97,7 +95,7 @@ async def site(
     clock = clock or VirtualClock()
     telemetry = Telemetry(clock)
     journal = ObservedJournal(MemoryJournal(), queue=queue, listeners=listeners)
-    async with _OverHttp(clock) as over_http:
+    async with HttpScraper(clock) as over_http:
         measured = telemetry.measured(scraper or over_http)
         agent = Agent(
             clock=clock,
@@ -116,34 +114,6 @@ async def site(
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport) as client:
             yield Site(agent, app, client, clock, journal, telemetry)
-
-
-class _OverHttp:
-    """An `HttpScraper` that is made when it is first needed: loading certificates takes longer than most tests."""
-
-    def __init__(self, clock: VirtualClock) -> None:
-        self._clock = clock
-        self._made: HttpScraper | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        if self._made is not None:
-            await self._made.aclose()
-
-    @property
-    def _scraper(self) -> HttpScraper:
-        self._made = self._made or HttpScraper(self._clock)
-        return self._made
-
-    async def scrape(self, target: Target, engine: str | None) -> Snapshot:
-        return await self._scraper.scrape(target, engine)
-
-    async def read_config(
-        self, target: Target, snapshot: Snapshot, launch: LaunchConfig, release: str | None = None
-    ) -> EffectiveConfig:
-        return await self._scraper.read_config(target, snapshot, launch, release)
 
 
 def page(name: str) -> str:

@@ -7,6 +7,7 @@ serve an even load whose latencies depend on their configuration alone, so a rol
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from inspect import iscoroutinefunction
 from itertools import count
 from math import inf
@@ -126,6 +127,7 @@ class _Run:
         """Requests, each as many times as it was slow."""
 
 
+@cache
 def max_num_seqs(config: LaunchConfig) -> float | None:
     """The knob that the stories turn."""
     return effective("vllm", config, {}, {}, RELEASE).number(Knob.MAX_NUM_SEQS)

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Self, cast
 
@@ -27,6 +28,8 @@ from perfagent.ports import Clock
 _METRICS_PATH = "/metrics"
 _ACCEPT = "text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.1"
 _GZIP = 16 + zlib.MAX_WBITS
+_trusted = cache(httpx.create_ssl_context)
+"""The certificates that servers are checked by; loading them takes 30 ms, so once per process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class HttpScraper:
             limits=httpx.Limits(max_connections=bounds.connections, keepalive_expiry=bounds.idle_s),
             follow_redirects=False,
             trust_env=False,
+            verify=_trusted(trust_env=False),
             headers={"accept-encoding": "gzip", "user-agent": f"perfagent/{__version__}"},
         )
 

@@ -5,7 +5,7 @@ from math import inf, isnan, nan
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_page
@@ -63,13 +63,11 @@ def test_a_recorded_page_reads_as_the_reference_reads_it(path: Path) -> None:
     assert same(scan(path.read_bytes()), expected)
 
 
-@settings(max_examples=60)
 @given(PAGES)
 def test_a_made_page_reads_as_the_reference_reads_it(page: str) -> None:
     assert same(scan(page), by_reference(page))
 
 
-@settings(max_examples=30)
 @given(PAGES, st.sets(NAMES, max_size=3))
 def test_only_what_is_wanted_is_read_and_all_of_it(page: str, extra: set[str]) -> None:
     everything = scan(page)
@@ -77,7 +75,6 @@ def test_only_what_is_wanted_is_read_and_all_of_it(page: str, extra: set[str]) -
     assert same(scan(page, wanted), [sample for sample in everything if sample.name in wanted])
 
 
-@settings(max_examples=25)
 @given(st.lists(PAGES, max_size=2))
 def test_what_a_scanner_remembers_never_changes_what_it_reads(pages: list[str]) -> None:
     scanner = Scanner()
@@ -85,7 +82,6 @@ def test_what_a_scanner_remembers_never_changes_what_it_reads(pages: list[str]) 
         assert same(scanner.scan(page), scan(page))
 
 
-@settings(max_examples=80)
 @given(LINES, st.integers(0, 60), st.text(alphabet='ab{}"=, 1_#\\\n\t', max_size=2))
 def test_no_damaged_line_is_read_otherwise_than_the_reference_reads_it(line: str, at: int, wedge: str) -> None:
     damaged = line[:at] + wedge + line[at + 1 :] + "\n"
@@ -95,7 +91,6 @@ def test_no_damaged_line_is_read_otherwise_than_the_reference_reads_it(line: str
             assert same(ours, by_reference(damaged))
 
 
-@settings(max_examples=60)
 @given(PAGES, st.data())
 def test_a_page_that_is_cut_off_never_yields_a_wrong_number(page: str, data: st.DataObject) -> None:
     whole = page.encode()

@@ -5,7 +5,7 @@ from math import inf, isclose, nan
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfagent.domain.errors import InvalidInput
@@ -25,13 +25,11 @@ def alike(one: Histogram | None, other: Histogram | None) -> bool:
     return (one.edges, one.cumulative) == (other.edges, other.cumulative) and close
 
 
-@settings(max_examples=40)
 @given(SOME, EDGES)
 def test_the_mean_is_that_of_the_observations(samples: list[float], edges: tuple[float, ...]) -> None:
     assert histogram(samples, edges).mean == pytest.approx(np.mean(samples))
 
 
-@settings(max_examples=40)
 @given(SOME, EDGES, st.data())
 def test_the_share_at_an_edge_is_that_of_the_observations(
     samples: list[float], edges: tuple[float, ...], data: st.DataObject
@@ -41,7 +39,6 @@ def test_the_share_at_an_edge_is_that_of_the_observations(
     assert share == sum(sample <= edge for sample in samples) / len(samples)
 
 
-@settings(max_examples=40)
 @given(SOME, EDGES, st.one_of(st.sampled_from([0.5, 0.9, 0.95, 0.99, 1.0]), st.floats(0.001, 1)))
 def test_a_quantile_lies_with_the_observed_one_within_its_bounds(
     samples: list[float], edges: tuple[float, ...], q: float
@@ -53,7 +50,6 @@ def test_a_quantile_lies_with_the_observed_one_within_its_bounds(
     assert told.low <= told.value <= told.high
 
 
-@settings(max_examples=40)
 @given(SOME, EDGES)
 def test_quantiles_never_fall_as_q_rises(samples: list[float], edges: tuple[float, ...]) -> None:
     seen = histogram(samples, edges)
@@ -62,7 +58,6 @@ def test_quantiles_never_fall_as_q_rises(samples: list[float], edges: tuple[floa
     assert all(a <= b + 1e-9 for a, b in pairwise(values))
 
 
-@settings(max_examples=40)
 @given(SAMPLES, SAMPLES, EDGES)
 def test_the_difference_of_two_scrapes_is_what_was_observed_in_between(
     before: list[float], between: list[float], edges: tuple[float, ...]
@@ -71,14 +66,12 @@ def test_the_difference_of_two_scrapes_is_what_was_observed_in_between(
     assert alike(later.since(histogram(before, edges)), histogram(between, edges))
 
 
-@settings(max_examples=40)
 @given(st.lists(SAMPLES, min_size=1, max_size=4), EDGES)
 def test_merged_histograms_are_those_of_all_observations(parts: list[list[float]], edges: tuple[float, ...]) -> None:
     together = [sample for part in parts for sample in part]
     assert alike(merge(histogram(part, edges) for part in parts), histogram(together, edges))
 
 
-@settings(max_examples=40)
 @given(st.lists(st.tuples(SAMPLES, EDGES), min_size=1, max_size=4))
 def test_merging_keeps_every_share_exact_on_the_edges_that_all_have(
     parts: list[tuple[list[float], tuple[float, ...]]],
@@ -90,7 +83,6 @@ def test_merging_keeps_every_share_exact_on_the_edges_that_all_have(
     assert alike(whole, histogram(together, sorted(common)))
 
 
-@settings(max_examples=40)
 @given(SAMPLES, SAMPLES, EDGES)
 def test_difference_undoes_merging(one: list[float], other: list[float], edges: tuple[float, ...]) -> None:
     a, b = histogram(one, edges), histogram(other, edges)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfagent.domain.errors import InvalidInput
@@ -80,7 +80,6 @@ def _page(seen: list[list[float]], at_s: float, started_at_s: float | None) -> S
     return Snapshot("r1", "vllm", at_s, scalars, histograms, {}, started_at_s)
 
 
-@settings(max_examples=40)
 @given(INTERVALS)
 def test_figures_are_what_happened_through_restarts_and_missed_scrapes(intervals: list[Interval]) -> None:
     seen, happened = played(intervals, tells_its_start=True)
@@ -96,7 +95,6 @@ def test_figures_are_what_happened_through_restarts_and_missed_scrapes(intervals
     assert inside.total == pytest.approx(sum(happened))
 
 
-@settings(max_examples=40)
 @given(INTERVALS)
 def test_a_server_that_hides_its_start_is_never_credited_with_more_than_happened(intervals: list[Interval]) -> None:
     seen, happened = played(intervals, tells_its_start=False)
@@ -105,7 +103,6 @@ def test_a_server_that_hides_its_start_is_never_credited_with_more_than_happened
     assert inside is None or (inside.count <= len(happened) and inside.total >= 0)
 
 
-@settings(max_examples=40)
 @given(INTERVALS)
 def test_every_restart_between_two_scrapes_is_counted_once(intervals: list[Interval]) -> None:
     seen, _ = played(intervals, tells_its_start=True)

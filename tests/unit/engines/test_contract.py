@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfagent import engines
@@ -105,7 +105,6 @@ def launches(draw: st.DrawFn, spec: EngineSpec) -> LaunchConfig:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=name)
-@settings(max_examples=60)
 @given(data=st.data())
 def test_a_change_is_in_force_once_written_and_nothing_else_moves(spec: EngineSpec, data: st.DataObject) -> None:
     launch = data.draw(launches(spec))

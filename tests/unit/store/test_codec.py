@@ -3,7 +3,7 @@ import zlib
 from math import inf, nan
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfagent.domain.errors import StoreFailed
@@ -23,7 +23,6 @@ from support.records import services, snapshots
 
 
 @given(snapshots())
-@settings(max_examples=60)
 def test_a_snapshot_comes_back_exactly(snapshot: Snapshot) -> None:
     # repr, because NaN is unlike itself and -0.0 equals 0.0
     assert repr(decode_snapshot(SNAPSHOT_CODEC, encode_snapshot(snapshot))) == repr(snapshot)
@@ -44,7 +43,6 @@ def test_a_snapshot_with_every_awkward_value_comes_back_exactly() -> None:
 
 
 @given(services())
-@settings(max_examples=60)
 def test_a_service_comes_back_exactly(service: Service) -> None:
     assert repr(decode_service(SERVICE_CODEC, encode_service(service))) == repr(service)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, select, update
 
@@ -89,7 +89,6 @@ SNAPSHOT = st.builds(
 
 def test_both_histories_tell_the_same_also_after_a_restart(database: Database) -> None:
     @given(st.lists(st.lists(SNAPSHOT, max_size=8) | st.none(), max_size=8))
-    @settings(max_examples=30)
     def they_do(batches: list[list[Snapshot] | None]) -> None:
         with database.transaction() as connection:
             connection.execute(delete(SNAPSHOTS))

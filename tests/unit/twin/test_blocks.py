@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfagent.twin.blocks import BlockPool, Parked
@@ -21,7 +21,6 @@ class Listed:
         self.queue = [(owner, index) for owner, index in self.queue if owner != content or index >= count]
 
 
-@settings(max_examples=50, deadline=None)
 @given(MOVES)
 def test_the_pool_behaves_like_a_list_of_named_blocks(moves: list[tuple[str, int]]) -> None:
     pool, listed, held = BlockPool(CAPACITY), Listed(), 0

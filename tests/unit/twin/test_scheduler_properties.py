@@ -1,6 +1,6 @@
 """What holds for every load under every set of rules."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfagent.twin import Replica, Request, SchedulerRules, StepTime
@@ -67,7 +67,6 @@ def look(replica: Replica) -> None:
     assert batch.tokens_to_come == sum(s.due_clock - batch.clock for s in decoding)
 
 
-@settings(max_examples=30, deadline=None)
 @given(RULES, LOADS, st.lists(st.floats(0.001, 0.5), max_size=5))
 def test_every_request_finishes_once_with_all_its_tokens_and_leaves_nothing_behind(
     rules: SchedulerRules, load: list[Request], pieces: list[float]
@@ -80,7 +79,6 @@ def test_every_request_finishes_once_with_all_its_tokens_and_leaves_nothing_behi
     assert len(trace.preemptions) == replica.preemptions
 
 
-@settings(max_examples=30, deadline=None)
 @given(RULES, LOADS)
 def test_steps_keep_to_their_budget_and_never_overlap(rules: SchedulerRules, load: list[Request]) -> None:
     trace, _ = play(rules, load, [])
@@ -92,7 +90,6 @@ def test_steps_keep_to_their_budget_and_never_overlap(rules: SchedulerRules, loa
     assert all(start >= end - 1e-9 for start, end in zip(starts[1:], ends, strict=False))
 
 
-@settings(max_examples=30, deadline=None)
 @given(RULES, LOADS)
 def test_times_of_a_request_add_up(rules: SchedulerRules, load: list[Request]) -> None:
     trace, _ = play(rules, load, [])
@@ -104,13 +101,11 @@ def test_times_of_a_request_add_up(rules: SchedulerRules, load: list[Request]) -
     assert abs(gaps_s - sum(record.decode_s for record in trace.records.values())) < 1e-6
 
 
-@settings(max_examples=30, deadline=None)
 @given(RULES, LOADS, st.lists(st.floats(0.001, 0.5), max_size=20))
 def test_many_small_advances_equal_a_big_one(rules: SchedulerRules, load: list[Request], pieces: list[float]) -> None:
     assert play(rules, load, pieces)[0].events == play(rules, load, [])[0].events
 
 
-@settings(max_examples=30, deadline=None)
 @given(RULES, LOADS)
 def test_with_all_output_reserved_nobody_is_preempted(rules: SchedulerRules, load: list[Request]) -> None:
     trace, _ = play(rules, load, [])
@@ -118,7 +113,6 @@ def test_with_all_output_reserved_nobody_is_preempted(rules: SchedulerRules, loa
         assert not trace.preemptions
 
 
-@settings(max_examples=30, deadline=None)
 @given(RULES, LOADS, st.lists(st.tuples(st.floats(0.001, 0.3), st.integers(0, 11)), max_size=12))
 def test_a_cancelled_request_is_never_heard_of_again(
     rules: SchedulerRules, load: list[Request], cancels: list[tuple[float, int]]
@@ -143,7 +137,6 @@ def test_a_cancelled_request_is_never_heard_of_again(
     assert set(trace.records) == {request.id for request in load} - cancelled
 
 
-@settings(max_examples=30, deadline=None)
 @given(RULES, LOADS, st.lists(st.floats(0.001, 0.2), min_size=1, max_size=12))
 def test_generated_never_goes_back(rules: SchedulerRules, load: list[Request], pieces: list[float]) -> None:
     replica, now_s = Replica(rules, STEP_TIME), 0.0

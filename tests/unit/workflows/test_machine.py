@@ -3,7 +3,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfagent.domain.errors import IllegalTransition
@@ -91,7 +91,6 @@ def along(events: tuple[Event, ...]) -> list[tuple[Rollout, Event, Rollout]]:
     return steps
 
 
-@settings(max_examples=50)
 @given(histories())
 def test_the_share_widens_only_after_a_promote(events: tuple[Event, ...]) -> None:
     for before, event, after in along(events):
@@ -102,7 +101,6 @@ def test_the_share_widens_only_after_a_promote(events: tuple[Event, ...]) -> Non
         assert after.plan is None or set(after.touched) <= set(after.plan.stages[after.stage].targets)
 
 
-@settings(max_examples=50)
 @given(histories())
 def test_nothing_is_complete_without_a_promote_for_every_stage(events: tuple[Event, ...]) -> None:
     rollout = fold("r1", events)
@@ -111,7 +109,6 @@ def test_nothing_is_complete_without_a_promote_for_every_stage(events: tuple[Eve
         assert set(rollout.touched) == set(IDS)
 
 
-@settings(max_examples=50)
 @given(histories())
 def test_nothing_is_touched_before_it_is_stored_and_what_was_touched_stays_known(events: tuple[Event, ...]) -> None:
     for before, _, after in along(events):
@@ -119,7 +116,6 @@ def test_nothing_is_touched_before_it_is_stored_and_what_was_touched_stays_known
         assert after.touched[: len(before.touched)] == before.touched
 
 
-@settings(max_examples=50)
 @given(histories())
 def test_what_was_touched_is_never_left_behind_by_a_failure(events: tuple[Event, ...]) -> None:
     rollout = fold("r1", events)
@@ -130,7 +126,6 @@ def test_what_was_touched_is_never_left_behind_by_a_failure(events: tuple[Event,
         assert restored == bool(rollout.touched)
 
 
-@settings(max_examples=50)
 @given(histories(), story_events)
 def test_nothing_follows_an_end(events: tuple[Event, ...], event: Event) -> None:
     rollout = fold("r1", events)
@@ -140,7 +135,6 @@ def test_nothing_follows_an_end(events: tuple[Event, ...], event: Event) -> None
             step(rollout, event)
 
 
-@settings(max_examples=50)
 @given(histories())
 def test_from_every_phase_that_is_no_end_abort_leads_back(events: tuple[Event, ...]) -> None:
     rollout = fold("r1", events)
@@ -151,7 +145,6 @@ def test_from_every_phase_that_is_no_end_abort_leads_back(events: tuple[Event, .
         assert repeats(after, abort)
 
 
-@settings(max_examples=50)
 @given(histories())
 def test_every_event_has_its_own_number(events: tuple[Event, ...]) -> None:
     assert fold("r1", events).seq == len(events)
@@ -281,7 +274,6 @@ class _Story:
         return before, await world.run(manager, rollout.id)
 
 
-@settings(max_examples=30)
 @given(st.data())
 def test_from_every_phase_abort_restores_every_replica(data: st.DataObject) -> None:
     story = _Story(data)
