@@ -4,6 +4,7 @@ The agent keeps no windows of its own: snapshots go into the history, and a wind
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,8 @@ from perfagent.workflows.effects import Effects
 from perfagent.workflows.manager import Manager
 from perfagent.workflows.model import Pace, Request, Rollout
 from perfagent.workflows.planning import Survey
+
+_LOG = logging.getLogger(__name__)
 
 WINDOW_S = 300.0
 """How far back a live diagnosis looks: a few request lifetimes, and still about now."""
@@ -90,6 +93,7 @@ class Agent:
         self._configs: dict[str, tuple[Snapshot, EffectiveConfig]] = {}
         self._actuators = actuators
         self.services = services
+        self._trouble = ""
         self.ticks = Ticks()
         effects = Effects(
             clock=clock,
@@ -104,10 +108,19 @@ class Agent:
         self.manager = Manager(journal, effects)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Tick until told to stop."""
+        """Tick until told to stop. A turn that fails is logged and told by `degradations`, and the next is tried."""
         while not stop.is_set():
-            await self.tick()
-            wait_s = self._collector.next_due_s() - self._clock.now()
+            try:
+                await self.tick()
+            except Exception as error:
+                told = f"the loop's last turn failed: {str(error) or type(error).__name__}"
+                if told != self._trouble:
+                    _LOG.exception("a turn of the loop failed")
+                self._trouble = told
+                wait_s = LONGEST_SLEEP_S
+            else:
+                self._trouble = ""
+                wait_s = self._collector.next_due_s() - self._clock.now()
             await self._clock.sleep(min(max(wait_s, 0.0), LONGEST_SLEEP_S))
 
     async def tick(self) -> None:
@@ -278,7 +291,7 @@ class Agent:
 
     def degradations(self) -> tuple[str, ...]:
         """What does not work as it should, in words: the loop, replicas that cannot be scraped, stuck rollouts."""
-        reasons = [reason] if (reason := self.stalled()) is not None else []
+        reasons = [reason for reason in (self.stalled(), self._trouble) if reason]
         for service in self.services.list():
             failing = [trouble for target in service.targets if (trouble := self.trouble(target)) is not None]
             if failing:

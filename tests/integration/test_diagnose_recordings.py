@@ -15,8 +15,8 @@ from support.captures import name_of, recordings
 def test_the_first_cause_is_one_that_is_honestly_right(folder: Path, tmp_path: Path) -> None:
     meta = json.loads((folder / "meta.json").read_text())
     accepted = meta.pop("accept")
-    for answer in ("label", "situation", "injected_cause", "expected", "truth", "client"):
-        meta.pop(answer, None)
+    for told in ("label", "situation", "injected_cause", "expected", "truth", "client"):
+        meta.pop(told, None)
     stripped = tmp_path / "recording"
     shutil.copytree(folder, stripped)
     (stripped / "meta.json").write_text(json.dumps(meta))

@@ -212,7 +212,7 @@ async def test_by_a_real_clock_a_fleet_goes_on_by_itself_at_its_speed() -> None:
 async def test_ports_count_up_from_the_first_and_one_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(InvalidInput, match=f"127.0.0.1:{port} is not free"):
+        with pytest.raises(InvalidInput, match=f"127.0.0.1:{port} cannot be listened on"):
             async with serve_fleet(fleet(), VirtualClock(), base_port=port):
                 pass
     async with serve_fleet(fleet(replicas=2), VirtualClock(), base_port=port) as addresses:

@@ -21,6 +21,7 @@ from perfagent.collectors.recording import read_recording
 from perfagent.domain.errors import AgentError, InvalidInput, Unavailable
 from perfagent.domain.finding import Severity
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
+from perfagent.domain.service import replica
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.window import Window, lifetime, since_restart
 from perfagent.optimizers import advise, propose
@@ -39,6 +40,9 @@ def diagnose(
     look: Annotated[str, typer.Option("--for", help="How long to watch, such as 60s.")] = "60s",
     flags: Annotated[str, typer.Option(help="The flags the servers were started with, as on the command line.")] = "",
     release: Annotated[str | None, typer.Option(help="The engine's release, where it cannot be read.")] = None,
+    interval: Annotated[
+        str | None, typer.Option(help="How far apart the pages of a recording are that does not tell, such as 15s.")
+    ] = None,
     output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TABLE,
     fail_on: Annotated[
         Severity | None, typer.Option(help="Exit with 1 when a finding is at least this severe.")
@@ -47,15 +51,14 @@ def diagnose(
     """Name what holds servers back, why, and which flags to change."""
     if bool(urls) == (replay is not None):
         raise fail("give addresses, or --replay with a folder", Exit.WRONG_USE)
-    told = LaunchConfig(tuple(shlex.split(flags)))
     name = None if engine == "auto" else engine
     try:
         if name is not None:
             engines.spec(name)
         if replay is not None:
-            report = of_recording(replay, name)
+            report = of_recording(replay, name, None if interval is None else seconds(interval))
         else:
-            report = asyncio.run(_of_servers(urls or [], name, seconds(look), told, release))
+            report = asyncio.run(_of_servers(urls or [], name, seconds(look), _launch(flags), release))
     except InvalidInput as wrong:
         raise fail(str(wrong), Exit.WRONG_USE) from wrong
     except AgentError as unreachable:
@@ -65,20 +68,27 @@ def diagnose(
         raise typer.Exit(Exit.FINDINGS)
 
 
-def of_recording(folder: Path, engine: str | None = None) -> Report:
+def of_recording(folder: Path, engine: str | None = None, interval_s: float | None = None) -> Report:
     """Diagnose a recording over its whole span. Raises `InvalidInput` or `Unavailable` when it cannot be read."""
-    recording = read_recording(folder, engine=engine)
+    recording = read_recording(folder, engine=engine, interval_s=interval_s)
     snapshots = recording.snapshots
     window = lifetime(snapshots[0]) if len(snapshots) == 1 else Window(snapshots)
     config = engines.effective(recording.engine, recording.launch, snapshots[-1].info, {}, recording.release)
     return _report(recording.engine, [(window, config)], folder.name, recording.notes)
 
 
+def _launch(flags: str) -> LaunchConfig:
+    try:
+        return LaunchConfig(tuple(shlex.split(flags)))
+    except ValueError as error:
+        raise InvalidInput(f"--flags is no command line: {error}") from error
+
+
 async def _of_servers(
     urls: list[str], engine: str | None, look_s: float, told: LaunchConfig, release: str | None
 ) -> Report:
     clock = SystemClock()
-    targets = [Target(url.rstrip("/"), url.rstrip("/")) for url in dict.fromkeys(urls)]
+    targets = [Target(address, address) for address in dict.fromkeys(replica("", url).url for url in urls)]
     every_s = min(MOST_SCRAPES_APART_S, look_s / FEWEST_SCRAPES)
     seen: dict[str, list[Snapshot]] = {target.id: [] for target in targets}
     notes: list[str] = []

@@ -38,7 +38,7 @@ class Exit:
 
 def fail(message: str, code: int) -> typer.Exit:
     """Tell what went wrong and hand back the exit to raise."""
-    err.print(Text(message, style="red"))
+    err.print(Text(message, style="red"), soft_wrap=True)
     return typer.Exit(code)
 
 

@@ -46,7 +46,7 @@ async def _serve(settings: Settings) -> None:
         assembled(settings, SystemClock(), data=settings.data) as app,
         running(app, settings.host, settings.port) as (address, loop),
     ):
-        err.print(f"perfagent listens on {address}; its contract is at {address}/api/v1/docs")
+        err.print(f"perfagent listens on {address}; its contract is at {address}/api/v1/docs", soft_wrap=True)
         waiting = asyncio.create_task(asked.wait())
         await asyncio.wait({waiting, loop}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()

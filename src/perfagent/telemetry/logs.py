@@ -34,14 +34,15 @@ def set_up_logs(*, json: bool, level: str = "info", stream: TextIO | None = None
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _without_colours, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per scrape says nothing
+    for chatty in ("httpx", "alembic"):  # a line per scrape, and lines about a database that needs no change
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def masked(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -50,6 +51,12 @@ def masked(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> M
         name: MASK if _SECRET_FIELD.search(name) else _clean(value) if isinstance(value, str) else value
         for name, value in fields.items()
     }
+
+
+def _without_colours(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """uvicorn repeats each message with colour codes in a field of its own."""
+    fields.pop("color_message", None)
+    return fields
 
 
 def _clean(text: str) -> str:

@@ -33,7 +33,8 @@ from perfagent.workflows.model import Request, Rollout
 _LOG = logging.getLogger(__name__)
 
 LOOK_S = 5.0
-"""How soon replicas that had nothing new to tell are asked again: a start takes minutes, a crash is told in time."""
+"""How soon replicas that had nothing new to tell are asked again, or as soon as they are scraped again where that is
+sooner: a start takes minutes, and a crash is still told in time."""
 
 
 class Manager:
@@ -48,6 +49,7 @@ class Manager:
         self._clock = effects.clock
         self._new_id = new_id
         self._busy: set[str] = set()
+        self._look_s = min(LOOK_S, effects.scrape_s)
         self._fruitless: dict[str, tuple[int, Effect, float]] = {}
         self._rollouts = {rollout_id: self._read(rollout_id) for rollout_id in journal.rollout_ids()}
 
@@ -156,7 +158,7 @@ class Manager:
 
     def _just_tried(self, rollout: Rollout, effect: Effect) -> bool:
         seq, tried, at_s = self._fruitless.get(rollout.id, (-1, None, 0.0))
-        return (seq, tried) == (rollout.seq, effect) and 0 <= self._clock.now() - at_s < LOOK_S
+        return (seq, tried) == (rollout.seq, effect) and 0 <= self._clock.now() - at_s < self._look_s
 
     async def _attempt(self, rollout: Rollout, effect: Effect) -> Event | None:
         try:
