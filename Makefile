@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/perfagent demo
 
 test: .venv/installed
-	$(BIN)/pytest -n auto --cov --cov-report=term
+	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
 
 lint: .venv/installed
 	$(BIN)/ruff check .

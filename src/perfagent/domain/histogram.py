@@ -82,7 +82,7 @@ class Histogram:
         for edge, reached in zip(self.edges, self.cumulative, strict=True):
             if reached >= rank and reached > below:
                 inside = low if edge == inf else low + (edge - low) * (rank - below) / (reached - below)
-                return Quantile(inside, low, edge)
+                return Quantile(min(inside, edge), low, edge)
             below, low = reached, edge
         raise AssertionError("the last bucket holds every observation")
 

@@ -50,6 +50,11 @@ def test_a_quantile_lies_with_the_observed_one_within_its_bounds(
     assert told.low <= told.value <= told.high
 
 
+def test_rounding_takes_no_quantile_out_of_its_bucket() -> None:
+    told = histogram([0.0, 0.0, 0.0, 342.0, 342.0, 342.0], (341.7828548043723, inf)).quantile(0.5)
+    assert told == Quantile(341.7828548043723, 0.0, 341.7828548043723)
+
+
 @given(SOME, EDGES)
 def test_quantiles_never_fall_as_q_rises(samples: list[float], edges: tuple[float, ...]) -> None:
     seen = histogram(samples, edges)
