@@ -26,11 +26,11 @@ from perfagent.settings import Settings
 
 REPLICAS = 10
 SERVICE = "chat"
-WATCH_S = 300.0
+WATCH_S = 240.0
 """Emulated seconds before the first diagnosis, and before each column of the table."""
-MONITORING_S = 240.0
+MONITORING_S = 180.0
 SCRAPE_S = 10.0
-LOOK_S = 0.05
+LOOK_S = 0.2
 """Real seconds between two looks of the demo at the agent."""
 MOST_S = 2 * 3600.0
 """Emulated seconds after which a rollout that has not ended is a failure of the demo."""
@@ -225,7 +225,7 @@ def _compare(before: dict[str, float | None], after: dict[str, float | None]) ->
         table.add_column(column, justify="right")
     for name, was in before.items():
         now = after[name]
-        ratio = "–" if not was or now is None else f"{now / was:.2f}"
+        ratio = "–" if not was or now is None else f"{now / was:.3g}"
         table.add_row(name, *("–" if value is None else f"{value:,.1f}" for value in (was, now)), ratio)
     out.print(table)
 
