@@ -18,7 +18,7 @@ from rich.text import Text
 from perfagent.app import assembled, running
 from perfagent.cli.output import Exit, err, fail, out
 from perfagent.clock import SystemClock, VirtualClock
-from perfagent.domain.errors import AgentError
+from perfagent.domain.errors import AgentError, InvalidInput
 from perfagent.emulator.fleet import Fleet
 from perfagent.emulator.presets import fleet, preset
 from perfagent.emulator.server import serve_fleet
@@ -38,13 +38,15 @@ HARMFUL = {"max_num_seqs": 4}
 
 
 def demo(
-    port: Annotated[int, typer.Option(help="Port of the API while the demo runs; 0 takes a free one.")] = 8002,
+    port: Annotated[int, typer.Option(help="Port of the API while the demo runs; 0 takes a free one.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same story.")] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the API and the servers running at the end.")] = False,  # noqa: FBT002
 ) -> None:
     """Ten emulated vLLM servers with a bad batch limit: found, mended, and a harmful change stopped."""
     try:
         asyncio.run(_tell(port, seed, keep=keep))
+    except InvalidInput as wrong:
+        raise fail(str(wrong), Exit.WRONG_USE) from wrong
     except AgentError as broken:
         raise fail(str(broken), Exit.UNREACHABLE) from broken
 
