@@ -23,6 +23,18 @@ def test_a_live_server_is_diagnosed(tmp_path: Path) -> None:
     assert [replica["causes"][0] for replica in told["replicas"]] == ["batch_limit"] * 2
 
 
+def test_what_was_recorded_is_diagnosed_later(tmp_path: Path) -> None:
+    with perfagent(tmp_path, "emulate", "--engine", "sglang", "--replicas", "1", "--port", "0", "--speed", "20") as one:
+        recording = str(tmp_path / "recording")
+        command = [str(PERFAGENT), "record", *one.addresses(), "--out", recording, "--for", "5s", "--every", "0.5s"]
+        subprocess.run(command, check=True, timeout=90)
+    command = [str(PERFAGENT), "diagnose", "--replay", recording, "-o", "json"]
+    told = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=90).stdout)
+    assert (told["engine"], told["target"]) == ("sglang", "recording")
+    assert told["window_s"] > 4
+    assert told["findings"][0]["cause"] == "batch_limit"
+
+
 def test_an_agent_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
     with perfagent(tmp_path, "serve", "--port", "0", "--data", str(tmp_path / "data")) as agent:
         address = agent.addresses()[0]

@@ -1,20 +1,18 @@
 """`perfagent diagnose`: one engineer, one server, one minute. Live, or from a recording."""
 
 import asyncio
-import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from perfagent import engines
 from perfagent.analysis import diagnose as diagnose_window
 from perfagent.analysis import of_service
 from perfagent.cli.durations import seconds
-from perfagent.cli.output import Exit, Format, emit, err, fail
+from perfagent.cli.output import Exit, Format, emit, fail, watching
 from perfagent.cli.report import Report, as_data
+from perfagent.cli.servers import EngineOption, FlagsOption, ReleaseOption, engine_named, launched_with
 from perfagent.clock import SystemClock
 from perfagent.collectors.http import HttpScraper
 from perfagent.collectors.recording import read_recording
@@ -36,10 +34,10 @@ def diagnose(
         list[str] | None, typer.Argument(help="Base addresses of the servers, such as http://host:8000.")
     ] = None,
     replay: Annotated[Path | None, typer.Option(help="A recording: a folder NNN.prom with meta.json.")] = None,
-    engine: Annotated[str, typer.Option(help="Engine name, or auto to recognise it by its page.")] = "auto",
+    engine: EngineOption = "auto",
     look: Annotated[str, typer.Option("--for", help="How long to watch, such as 60s.")] = "60s",
-    flags: Annotated[str, typer.Option(help="The flags the servers were started with, as on the command line.")] = "",
-    release: Annotated[str | None, typer.Option(help="The engine's release, where it cannot be read.")] = None,
+    flags: FlagsOption = "",
+    release: ReleaseOption = None,
     interval: Annotated[
         str | None, typer.Option(help="How far apart the pages of a recording are that does not tell, such as 15s.")
     ] = None,
@@ -51,14 +49,12 @@ def diagnose(
     """Name what holds servers back, why, and which flags to change."""
     if bool(urls) == (replay is not None):
         raise fail("give addresses, or --replay with a folder", Exit.WRONG_USE)
-    name = None if engine == "auto" else engine
     try:
-        if name is not None:
-            engines.spec(name)
+        name = engine_named(engine)
         if replay is not None:
             report = of_recording(replay, name, None if interval is None else seconds(interval))
         else:
-            report = asyncio.run(_of_servers(urls or [], name, seconds(look), _launch(flags), release))
+            report = asyncio.run(_of_servers(urls or [], name, seconds(look), launched_with(flags), release))
     except InvalidInput as wrong:
         raise fail(str(wrong), Exit.WRONG_USE) from wrong
     except AgentError as unreachable:
@@ -77,13 +73,6 @@ def of_recording(folder: Path, engine: str | None = None, interval_s: float | No
     return _report(recording.engine, [(window, config)], folder.name, recording.notes)
 
 
-def _launch(flags: str) -> LaunchConfig:
-    try:
-        return LaunchConfig(tuple(shlex.split(flags)))
-    except ValueError as error:
-        raise InvalidInput(f"--flags is no command line: {error}") from error
-
-
 async def _of_servers(
     urls: list[str], engine: str | None, look_s: float, told: LaunchConfig, release: str | None
 ) -> Report:
@@ -94,8 +83,7 @@ async def _of_servers(
     notes: list[str] = []
     async with HttpScraper(clock) as scraper:
         end = clock.monotonic() + look_s
-        with _progress() as progress:
-            task = progress.add_task(f"watching for {look_s:.0f} s", total=look_s)
+        with watching(look_s, "watching") as watched:
             while True:
                 for target in targets:
                     try:
@@ -105,7 +93,7 @@ async def _of_servers(
                             raise
                         notes.append(str(missed))
                 left = end - clock.monotonic()
-                progress.update(task, completed=look_s - max(left, 0.0))
+                watched(look_s - max(left, 0.0))
                 if left <= 0:
                     break
                 await clock.sleep(min(every_s, left))
@@ -113,8 +101,7 @@ async def _of_servers(
         for target in targets:
             snapshots = tuple(seen[target.id])
             window = lifetime(snapshots[0]) if len(snapshots) == 1 else since_restart(Window(snapshots))
-            config = await scraper.read_config(target, snapshots[-1], told)
-            views.append((window, replace(config, release=config.release or release)))
+            views.append((window, await scraper.read_config(target, snapshots[-1], told, release)))
     names = {window.engine for window, _ in views}
     if len(names) > 1:
         raise InvalidInput(f"these are servers of several engines ({', '.join(sorted(names))}): diagnose them apart")
@@ -128,7 +115,3 @@ def _report(engine: str, views: list[tuple[Window, EffectiveConfig]], label: str
     proposals = propose(whole, config, engine)
     several = diagnoses if len(diagnoses) > 1 else ()
     return Report(engine, config, whole, proposals, advise(whole, proposals), several, notes)
-
-
-def _progress() -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=err, transient=True)

@@ -7,6 +7,7 @@ from perfagent.cli.demo import demo
 from perfagent.cli.diagnose import diagnose
 from perfagent.cli.emulate import emulate
 from perfagent.cli.output import out
+from perfagent.cli.record import record
 from perfagent.cli.serve import serve
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(diagnose)
+app.command()(record)
 app.command()(serve)
 app.command()(emulate)
 

@@ -1,6 +1,8 @@
 """How answers reach a person or a script: `-o table|json|yaml` on stdout, everything else on stderr."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
@@ -8,6 +10,7 @@ import typer
 import yaml
 from rich.console import Console
 from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -40,6 +43,15 @@ def fail(message: str, code: int) -> typer.Exit:
     """Tell what went wrong and hand back the exit to raise."""
     err.print(Text(message, style="red"), soft_wrap=True)
     return typer.Exit(code)
+
+
+@contextmanager
+def watching(seconds: float, what: str) -> Iterator[Callable[[float], None]]:
+    """A bar while something takes a known time; hands out the function that is told the seconds passed."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task(f"{what} for {seconds:.0f} s", total=seconds)
+        yield lambda passed: progress.update(task, completed=passed)
 
 
 def emit(data: dict[str, Any], form: Format) -> None:

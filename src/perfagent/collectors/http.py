@@ -88,6 +88,10 @@ class HttpScraper:
         Raises `InvalidInput` for an address that is none, `Unreachable`, `TimedOut`, `TooLarge`, `WrongEngine`, and
         `BadAnswer` for whatever else is no whole metrics page.
         """
+        return (await self.scrape_page(target, engine))[0]
+
+    async def scrape_page(self, target: Target, engine: str | None) -> tuple[Snapshot, bytes]:
+        """The same beside the page that it was read from."""
         url = _address(target.url, _METRICS_PATH)
         async with self._answer(url, self._bounds.total_s, _ACCEPT) as response:
             at_s = self._clock.now()
@@ -97,7 +101,7 @@ class HttpScraper:
             page = await _body(response, self._bounds.page_bytes)
         openmetrics = kind.startswith("application/openmetrics-text")
         try:
-            return self._pages.read(page, engine, target=target.id, at_s=at_s, openmetrics=openmetrics)
+            return self._pages.read(page, engine, target=target.id, at_s=at_s, openmetrics=openmetrics), page
         except BadAnswer as error:
             raise type(error)(f"{url}: {error}") from error
 
