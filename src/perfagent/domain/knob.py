@@ -33,17 +33,25 @@ class Knob(StrEnum):
 
 
 KnobValue = bool | int | float | str
+MOST = 2**63 - 1
+"""The largest number that a setting can be: servers count in 64 bits."""
 Change = tuple[tuple[Knob, KnobValue], ...]
 """Knobs with their new values, in the order of `Knob`."""
 
 
 def change_of(values: Mapping[str, KnobValue] | Mapping[Knob, KnobValue]) -> Change:
-    """A change from a mapping; raises `InvalidInput` for a name that is no knob or for nothing to change."""
+    """A change from a mapping.
+
+    Raises `InvalidInput` for nothing to change, a name that is no knob, or a number that no server can hold.
+    """
     if not values:
         raise InvalidInput("a change needs at least one knob")
     unknown = sorted(set(values) - set(Knob))
     if unknown:
         raise InvalidInput(f"unknown knob {unknown[0]!r}; known are {', '.join(Knob)}")
+    for name, value in values.items():
+        if not isinstance(value, str) and not abs(value) <= MOST:
+            raise InvalidInput(f"{name}: no number of 64 bits")
     return tuple((knob, values[knob]) for knob in Knob if knob in values)
 
 

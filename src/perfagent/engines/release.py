@@ -14,7 +14,8 @@ from perfagent.domain.errors import InvalidInput
 T = TypeVar("T")
 
 _FORM = re.compile(
-    r"v?(\d+(?:\.\d+)*)(?:[._-]?(dev|a|b|rc)\.?(\d*))?(?:\.?post(\d+)(?:\.dev\d*)?)?(?:[+-].*)?", re.IGNORECASE
+    r"v?(\d{1,9}(?:\.\d{1,9})*)(?:[._-]?(dev|a|b|rc)\.?(\d{,9}))?(?:\.?post(\d{1,9})(?:\.dev\d*)?)?(?:[+-].*)?",
+    re.IGNORECASE,
 )
 _PHASES = {"dev": 0, "a": 1, "b": 2, "rc": 3}
 _FINAL = 4

@@ -82,6 +82,6 @@ def _typed(spec: EngineSpec, knob: Knob, value: KnobValue) -> KnobValue | None:
     settings = spec.knobs.get(knob)
     if settings is None:
         return value
-    if settings.type is Type.NUMBER and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    return value if fits(settings.type, value) else None
+    if not fits(settings.type, value):
+        return None
+    return float(value) if settings.type is Type.NUMBER else value

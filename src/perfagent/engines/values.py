@@ -1,9 +1,8 @@
 """Settings' values: read from a command line, an environment or an answer, checked for their type, written back."""
 
 import re
-from math import isfinite
 
-from perfagent.domain.knob import KnobValue
+from perfagent.domain.knob import MOST, KnobValue
 from perfagent.engines.spec import Type
 
 _HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kmgtKMGT])")
@@ -27,12 +26,12 @@ def parse(kind: Type, text: str) -> KnobValue | None:
 
 
 def fits(kind: Type, value: KnobValue) -> bool:
-    """Whether a value is of a type. `True` is no number, and a number must be finite."""
+    """Whether a value is of a type. `True` is no number, and a number has at most 64 bits."""
     match kind:
         case Type.WHOLE | Type.TOKENS:
-            return isinstance(value, int) and not isinstance(value, bool)
+            return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST
         case Type.NUMBER:
-            return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+            return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MOST
         case Type.SWITCH:
             return isinstance(value, bool)
         case Type.TEXT:
@@ -48,9 +47,10 @@ def write(value: KnobValue) -> str:
 
 def _whole(text: str) -> int | None:
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         return None
+    return number if abs(number) <= MOST else None
 
 
 def _number(text: str) -> float | None:
@@ -58,7 +58,7 @@ def _number(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return number if isfinite(number) else None
+    return number if abs(number) <= MOST else None
 
 
 def _human(text: str) -> int | None:
@@ -70,6 +70,8 @@ def _human(text: str) -> int | None:
     if match is None:
         return _whole(text)
     amount, unit = match.groups()
-    if unit.islower():
-        return int(float(amount) * 1000 ** _SIZES[unit])
-    return None if "." in amount else int(amount) * 1024 ** _SIZES[unit.lower()]
+    base = _number(amount) if unit.islower() else _whole(amount)
+    if base is None:
+        return None
+    number = base * (1000 if unit.islower() else 1024) ** _SIZES[unit.lower()]
+    return int(number) if number <= MOST else None

@@ -25,6 +25,12 @@ def test_an_unknown_knob_is_named_and_the_known_ones_listed() -> None:
         change_of({"max_num_seqs": 8, "max_seqs": 8})
 
 
+@pytest.mark.parametrize("value", [2**63, 10**400, -(10**400), float("inf"), float("nan")])
+def test_a_number_that_no_server_can_hold_is_refused(value: float) -> None:
+    with pytest.raises(InvalidInput, match="max_num_seqs: no number of 64 bits"):
+        change_of({"max_num_seqs": value})
+
+
 def test_what_is_not_known_or_no_number_is_none() -> None:
     config = EffectiveConfig(
         {

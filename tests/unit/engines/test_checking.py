@@ -55,6 +55,15 @@ def test_what_cannot_be_meant_is_refused_with_the_reason(
         engines.check(engine, ((knob, value),), now)
 
 
+@pytest.mark.parametrize(
+    ("knob", "kind"), [(Knob.MAX_NUM_SEQS, "a whole number"), (Knob.KV_OFFLOADING_GIB, "a number")]
+)
+def test_a_number_beyond_64_bits_is_refused(knob: Knob, kind: str) -> None:
+    for value in (2**63, 10**400, -(10**400)):
+        with pytest.raises(InvalidInput, match=f"it takes {kind}"):
+            engines.check("vllm", ((knob, value),), config())
+
+
 ACCEPTED: list[tuple[str, Knob, KnobValue, EffectiveConfig]] = [
     ("vllm", Knob.MAX_NUM_SEQS, 256, config(max_num_batched_tokens=2048)),
     ("vllm", Knob.MAX_NUM_BATCHED_TOKENS, 2048, config(chunked_prefill=True, max_model_len=8192)),

@@ -111,6 +111,8 @@ def test_kv_capacity_is_what_the_engine_says_and_else_its_blocks() -> None:
     assert capacity(kv_cache_size_tokens="678048", num_gpu_blocks="42378", block_size="8") == 678048
     assert capacity(kv_cache_size_tokens="None", num_gpu_blocks="3200", block_size="16") == 51200
     assert capacity(num_gpu_blocks="None", block_size="16") is None
+    assert capacity(num_gpu_blocks="9" * 400, block_size="16") is None
+    assert capacity(kv_cache_size_tokens="9" * 5000) is None
 
 
 def test_each_engine_behind_one_address_has_its_own_capacity() -> None:

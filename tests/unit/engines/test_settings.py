@@ -65,6 +65,23 @@ def test_token_counts_may_be_written_for_people(text: str, tokens: int | None) -
     assert effective("vllm", f"--max-num-batched-tokens={text}").value(Knob.MAX_NUM_BATCHED_TOKENS) == tokens
 
 
+@pytest.mark.parametrize("text", ["9" * 30, "9" * 5000, "9" * 400 + "k", "9" * 5000 + "K", "9" * 15 + "T"])
+def test_a_number_beyond_64_bits_is_no_setting(text: str) -> None:
+    assert effective("vllm", f"--max-num-batched-tokens={text}").value(Knob.MAX_NUM_BATCHED_TOKENS) is None
+    assert effective("tgi", env=(("MAX_BATCH_SIZE", text),)).value(Knob.MAX_NUM_SEQS) is None
+
+
+def test_a_number_beyond_64_bits_in_an_answer_is_not_taken_over() -> None:
+    told: dict[str, object] = {"max_running_requests": 10**400, "mem_fraction_static": 10**400}
+    assert effective("sglang", answers={"/server_info": told}).settings == effective("sglang").settings
+    labels = {"gpu_memory_utilization": "9" * 400, "block_size": "9" * 5000, "num_gpu_blocks_override": "9" * 30}
+    assert effective("vllm", info=labels).settings == effective("vllm").settings
+
+
+def test_a_release_with_endless_numbers_is_an_unknown_release() -> None:
+    assert effective("vllm", answers={"/version": {"version": "0." + "9" * 5000}}).release is None
+
+
 def test_sglang_takes_no_underscores() -> None:
     assert effective("sglang", "--max_running_requests=2").value(Knob.MAX_NUM_SEQS) is None
     assert effective("sglang", "--max-running=2").value(Knob.MAX_NUM_SEQS) == 2

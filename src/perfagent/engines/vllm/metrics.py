@@ -15,7 +15,7 @@ CONFIG = "vllm:cache_config_info"
 
 def whole(text: str | None) -> int | None:
     """A count from a label that holds Python text; None for `None`, a missing label and whatever is no count."""
-    return int(text) if text is not None and text.isdecimal() else None
+    return int(text) if text is not None and text.isdecimal() and len(text) <= 18 else None
 
 
 def kv_tokens(labels: Mapping[str, str]) -> float | None:
