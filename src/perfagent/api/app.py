@@ -1,6 +1,7 @@
 """The REST application, put together from its routers. Everything behind it is an argument."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
@@ -82,12 +83,13 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def _complete_openapi(app: FastAPI) -> None:
-    """Add the schemas that are only referred to by name: problems, and events of the stream."""
+    """Add what routes do not tell: schemas that are only referred to by name, and bodies that cannot be read."""
     plain = app.openapi
 
-    def openapi() -> dict[str, object]:
-        document: dict[str, object] = plain()
-        schemas = document["components"]["schemas"]  # type: ignore[index]
+    def openapi() -> dict[str, Any]:
+        document: dict[str, Any] = plain()
+        problems.document_bodies(each for verbs in document["paths"].values() for each in verbs.values())
+        schemas = document["components"]["schemas"]
         for model in (problems.Problem, EventOut):
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(schema.pop("$defs", {}))

@@ -5,6 +5,7 @@ telling how the agent looks inside.
 """
 
 import logging
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -65,7 +66,9 @@ KINDS: dict[type[AgentError], Kind] = {
 }
 
 INVALID_FIELDS = Kind(422, "invalid-fields", "Fields are missing, unknown or out of range")
-_HTTP_SLUGS = {404: "no-such-path", 413: "body-too-large"}
+_NO_JSON = Kind(400, "bad-request", "The body is no JSON that can be read")
+_TOO_MUCH = Kind(413, "body-too-large", "The body is larger than we read")
+_HTTP_SLUGS = {404: "no-such-path", _TOO_MUCH.status: _TOO_MUCH.slug}
 """Where the status's own phrase would say less; other statuses are named by it."""
 _INTERNAL = KINDS[AgentError]
 
@@ -101,12 +104,20 @@ def documented(*errors: type[AgentError]) -> dict[int | str, dict[str, Any]]:
     for error in errors:
         kind = KINDS[error]
         by_status.setdefault(kind.status, []).append(kind)
+    return {status: _response(*kinds) for status, kinds in sorted(by_status.items())}
+
+
+def document_bodies(operations: Iterable[dict[str, Any]]) -> None:
+    """Add to OpenAPI operations that take a body how one is answered that cannot be read."""
+    for operation in operations:
+        if "requestBody" in operation:
+            operation["responses"] |= {str(kind.status): _response(kind) for kind in (_NO_JSON, _TOO_MUCH)}
+
+
+def _response(*kinds: Kind) -> dict[str, Any]:
     return {
-        status: {
-            "description": "; ".join(f"`{kind.slug}`: {kind.title}" for kind in kinds),
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status, kinds in sorted(by_status.items())
+        "description": "; ".join(f"`{kind.slug}`: {kind.title}" for kind in kinds),
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 
 

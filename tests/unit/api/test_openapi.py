@@ -87,6 +87,11 @@ def test_every_call_says_what_it_answers_and_which_problems_it_has(document: dic
             assert "404" in answers or verb == "put", where
 
 
+def test_a_call_with_a_body_says_that_it_may_be_too_large_or_no_json(document: dict[str, Any]) -> None:
+    for path, verb, operation in operations(document):
+        assert ({"400", "413"} <= set(operation["responses"])) == ("requestBody" in operation), f"{verb} {path}"
+
+
 def test_every_call_has_a_name_of_its_own(document: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(set(names)) == len(names)
