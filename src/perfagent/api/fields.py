@@ -39,8 +39,10 @@ Flags = Annotated[
 Version = Annotated[
     str, StringConstraints(min_length=1, max_length=64), Field(description="The engine's release.", examples=["0.26.0"])
 ]
+Whole = Annotated[int, Field(ge=-(1 << 53), le=1 << 53)]
+"""A whole number that every JSON reader takes for the same (RFC 8259, section 6)."""
 KnobValues = Annotated[
-    dict[Knob, bool | int | Annotated[float, Field(allow_inf_nan=False)] | Text],
+    dict[Knob, bool | Whole | Annotated[float, Field(allow_inf_nan=False)] | Text],
     Field(max_length=len(Knob), description="Knobs with their values.", examples=[{"max_num_seqs": 64}]),
 ]
 
@@ -132,8 +134,11 @@ def instant(at_s: float) -> datetime:
 
 
 def instant_or_none(at_s: float | None) -> datetime | None:
-    """The same where there may be none."""
-    return None if at_s is None else instant(at_s)
+    """The same where there may be none. A server may tell a time that no calendar has: then there is none either."""
+    try:
+        return None if at_s is None else instant(at_s)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def finite(value: float) -> float | None:

@@ -1,3 +1,5 @@
+import re
+
 import httpx
 import pytest
 import respx
@@ -22,6 +24,14 @@ async def test_a_collected_server_is_answered_in_our_words(at: Site, wire: respx
     assert told["configuration"]["version"] == "0.26.0"
     assert told["configuration"]["settings"]["max_num_seqs"] == {"value": 8, "source": "given as a flag"}
     assert told["target"] == "one/vllm:8000"
+
+
+@pytest.mark.parametrize("odd", ["1e20", "-1e308", "NaN", "+Inf"])
+async def test_a_start_time_that_no_calendar_has_is_not_told(at: Site, wire: respx.MockRouter, odd: str) -> None:
+    serve(wire, VLLM, re.sub(r"(?m)^process_start_time_seconds .*$", f"process_start_time_seconds {odd}", SEATS))
+    answer = await at.post("/collect/vllm", ONE)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["started_at"] is None
 
 
 async def test_a_gap_in_an_engine_is_named(at: Site, wire: respx.MockRouter) -> None:

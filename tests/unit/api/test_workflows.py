@@ -201,3 +201,8 @@ async def test_workflows_come_in_pages_newest_first(at: Site) -> None:
     assert (await at.get("/workflows", status="completed")).json()["workflows"] == []
     assert len((await at.get("/workflows", service="chat", status="rolled_back")).json()["workflows"]) == 3
     assert problem(await at.get("/workflows", before="nothing")) == (404, "not-found")
+
+
+async def test_a_number_beyond_every_bound_is_an_invalid_field(at: Site) -> None:
+    started = await at.post("/workflows", {**CHANGE, "config_changes": {"max_num_seqs": 10**400}})
+    assert problem(started) == (422, "invalid-fields")
