@@ -158,12 +158,10 @@ def _unclaimed(flags: tuple[str, ...], places: tuple[Occurrence, ...]) -> list[s
 
 
 def _without_chunks(values: Mapping[Knob, KnobValue], machine: Machine) -> dict[Knob, KnobValue]:
-    """A chunk size below zero turns chunking off where no switch does; a step then holds the longest prompt."""
-    tokens = whole(values, Knob.MAX_NUM_BATCHED_TOKENS)
-    if tokens is None or tokens >= 0 or Knob.CHUNKED_PREFILL in machine.spec.knobs:
+    """Where it is the chunk size that turns chunking off, a step holds the longest prompt."""
+    if Knob.CHUNKED_PREFILL in machine.spec.knobs or values.get(Knob.CHUNKED_PREFILL) is not False:
         return dict(values)
-    longest = whole(values, Knob.MAX_MODEL_LEN) or machine.model.max_len
-    return {**values, Knob.CHUNKED_PREFILL: False, Knob.MAX_NUM_BATCHED_TOKENS: longest}
+    return {**values, Knob.MAX_NUM_BATCHED_TOKENS: whole(values, Knob.MAX_MODEL_LEN) or machine.model.max_len}
 
 
 def _check_values(machine: Machine, values: Mapping[Knob, KnobValue], fail: _Failure) -> None:

@@ -33,6 +33,7 @@ def effective(
         value = _typed(spec, knob, told)
         if value is not None:
             settings[knob] = Setting(value, Source.READ_BACK)
+    settings |= _stood_for(spec, settings)
     known = {knob: settings[knob] for knob in Knob if knob in settings}
     return EffectiveConfig(known, version, _at_least(spec, launch, known))
 
@@ -75,6 +76,17 @@ def _said(spec: EngineSpec, launch: LaunchConfig) -> dict[Knob, KnobValue | None
 def _has_file(spec: EngineSpec, launch: LaunchConfig) -> bool:
     file = spec.command_line.file
     return file is not None and any(flag.partition("=")[0] == file for flag in launch.flags)
+
+
+def _stood_for(spec: EngineSpec, settings: dict[Knob, Setting]) -> dict[Knob, Setting]:
+    """What values that are no figures say of other knobs; those values are taken out."""
+    found: dict[Knob, Setting] = {}
+    for knob in spec.knobs.keys() & settings.keys():
+        change = spec.knobs[knob].stands_for.get(settings[knob].value)
+        if change is not None:
+            source = settings.pop(knob).source
+            found |= {other: Setting(value, source) for other, value in change}
+    return found
 
 
 def _typed(spec: EngineSpec, knob: Knob, value: KnobValue) -> KnobValue | None:

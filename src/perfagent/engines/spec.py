@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 
-from perfagent.domain.knob import EffectiveConfig, Knob, KnobValue
+from perfagent.domain.knob import Change, EffectiveConfig, Knob, KnobValue
 from perfagent.domain.metric import Metric
 from perfagent.domain.snapshot import Labels
 from perfagent.engines.release import within
@@ -107,6 +107,8 @@ class KnobSpec:
     """Where the default depends on the hardware: the smallest that it is on any GPU or CPU."""
     unset: KnobValue | None = None
     """The value that is said by not saying it."""
+    stands_for: Mapping[KnobValue, Change] = field(default_factory=dict)
+    """Values that are no figures, such as -1, with what they say of other knobs; this one is then unknown."""
     keeps_answers: frozenset[str] | None = None
     """Where a knob may alter answers: the values that do not. None for knobs that never do."""
     restart: bool = True

@@ -82,6 +82,25 @@ def test_a_release_with_endless_numbers_is_an_unknown_release() -> None:
     assert effective("vllm", answers={"/version": {"version": "0." + "9" * 5000}}).release is None
 
 
+def test_minus_one_asks_vllm_for_the_longest_that_fits() -> None:
+    config = effective("vllm", "--max-model-len", "-1", release="0.33.0")
+    assert Knob.MAX_MODEL_LEN not in config.settings
+    assert effective("vllm", "--max-model-len=-1", info={}, answers=MODELS).value(Knob.MAX_MODEL_LEN) == 4096
+
+
+MODELS: dict[str, object] = {"/v1/models": {"data": [{"id": "m", "max_model_len": 4096}]}}
+
+
+@pytest.mark.parametrize("size", ["-1", "0"])
+def test_a_chunk_size_given_as_off_is_chunked_prefill_off(size: str) -> None:
+    config = effective("sglang", "--chunked-prefill-size", size)
+    assert config.value(Knob.CHUNKED_PREFILL) is False
+    assert Knob.MAX_NUM_BATCHED_TOKENS not in config.settings
+    assert Knob.MAX_NUM_BATCHED_TOKENS not in config.at_least
+    resolved = effective("sglang", "--chunked-prefill-size", size, answers={"/server_info": SERVER_INFO})
+    assert (resolved.value(Knob.CHUNKED_PREFILL), resolved.value(Knob.MAX_NUM_BATCHED_TOKENS)) == (True, 8192)
+
+
 def test_sglang_takes_no_underscores() -> None:
     assert effective("sglang", "--max_running_requests=2").value(Knob.MAX_NUM_SEQS) is None
     assert effective("sglang", "--max-running=2").value(Knob.MAX_NUM_SEQS) == 2

@@ -23,6 +23,7 @@ KNOBS: Mapping[Knob, KnobSpec] = MappingProxyType(
             (Option("--chunked-prefill-size"),),
             low=1,
             least_default=2048,  # GPUs below 35 GB
+            stands_for=dict.fromkeys((-1, 0), ((Knob.CHUNKED_PREFILL, False),)),
             note="bounds the prefill part of a step; a multiple of the page size",
         ),
         Knob.GPU_MEMORY_UTILIZATION: KnobSpec(

@@ -49,8 +49,6 @@ def read_back(info: Mapping[str, str], answers: Mapping[str, object]) -> Mapping
     chunk = told.get(Knob.MAX_NUM_BATCHED_TOKENS)
     if isinstance(chunk, int):
         told[Knob.CHUNKED_PREFILL] = chunk > 0
-        if chunk <= 0:
-            del told[Knob.MAX_NUM_BATCHED_TOKENS]
     return told
 
 

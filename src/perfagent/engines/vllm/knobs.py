@@ -103,7 +103,11 @@ KNOBS: Mapping[Knob, KnobSpec] = MappingProxyType(
             defaults=(("0.11.1", True),),
         ),
         Knob.MAX_MODEL_LEN: KnobSpec(
-            Type.TOKENS, (Option("--max-model-len"),), low=1, note="longer requests are refused afterwards"
+            Type.TOKENS,
+            (Option("--max-model-len"),),
+            low=1,
+            stands_for={-1: ()},  # whatever fits
+            note="longer requests are refused afterwards",
         ),
         Knob.BLOCK_SIZE: KnobSpec(Type.WHOLE, (Option("--block-size"),), low=1),
         Knob.LONG_PREFILL_TOKEN_THRESHOLD: KnobSpec(
