@@ -39,10 +39,8 @@ Flags = Annotated[
 Version = Annotated[
     str, StringConstraints(min_length=1, max_length=64), Field(description="The engine's release.", examples=["0.26.0"])
 ]
-Whole = Annotated[int, Field(ge=-(1 << 53), le=1 << 53)]
-"""A whole number that every JSON reader takes for the same (RFC 8259, section 6)."""
 KnobValues = Annotated[
-    dict[Knob, bool | Whole | Annotated[float, Field(allow_inf_nan=False)] | Text],
+    dict[Knob, bool | int | Annotated[float, Field(allow_inf_nan=False)] | Text],
     Field(max_length=len(Knob), description="Knobs with their values.", examples=[{"max_num_seqs": 64}]),
 ]
 

@@ -203,6 +203,6 @@ async def test_workflows_come_in_pages_newest_first(at: Site) -> None:
     assert problem(await at.get("/workflows", before="nothing")) == (404, "not-found")
 
 
-async def test_a_number_beyond_every_bound_is_an_invalid_field(at: Site) -> None:
+async def test_a_number_beyond_every_bound_is_refused(at: Site) -> None:
     started = await at.post("/workflows", {**CHANGE, "config_changes": {"max_num_seqs": 10**400}})
-    assert problem(started) == (422, "invalid-fields")
+    assert problem(started) == (422, "invalid-input")
