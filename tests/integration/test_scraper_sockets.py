@@ -109,6 +109,22 @@ async def test_a_small_body_that_unpacks_to_a_huge_one_is_left_at_the_bound() ->
     assert isinstance(error, TooLarge)
 
 
+async def test_what_follows_a_gzipped_page_is_not_taken_in() -> None:
+    sent = 0
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(PAGE))
+        while not writer.is_closing() and sent < 64 << 20:
+            writer.write(bytes(1 << 16))
+            sent += 1 << 16
+            await writer.drain()
+
+    error, _ = await refused_by(answer, Bounds(page_bytes=1 << 20))
+    assert isinstance(error, BadAnswer)
+    assert sent < 32 << 20
+
+
 @pytest.mark.parametrize(
     "head",
     [b"Content-Length: 46959\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\nffff\r\n", b"\r\n"],

@@ -182,6 +182,8 @@ async def _body(response: httpx.Response, limit: int) -> bytes:
             body += unzip.decompress(chunk, limit + 1 - len(body)) if unzip else chunk
             if len(body) > limit:
                 raise TooLarge(f"{url} has more than {limit} bytes")
+            if unzip and unzip.unused_data:
+                raise BadAnswer(f"{url} sent gzip that does not end with the page")
     except zlib.error as error:
         raise BadAnswer(f"{url} sent gzip that cannot be unpacked: {error}") from error
     if unzip and response.num_bytes_downloaded and not unzip.eof:

@@ -118,6 +118,10 @@ async def test_a_page_of_no_engine_is_named(
             sent(gzip.compress(VLLM)[:-9], content_encoding="gzip"),
             "gzip that is cut",
         ),
+        (
+            sent(gzip.compress(VLLM[: VLLM.index(b"\n") + 1]) + gzip.compress(VLLM), content_encoding="gzip"),
+            "gzip that does not end with the page",
+        ),
     ],
 )
 async def test_what_is_no_whole_metrics_page_is_refused_with_the_reason(
