@@ -46,7 +46,7 @@ def read_recording(folder: Path, *, engine: str | None = None, interval_s: float
     Raises `InvalidInput` where the folder is no recording, its `meta.json` contradicts itself or its pages, or times
     are missing and none are assumed; `BadAnswer` where not a single page can be read.
     """
-    pages = sorted(folder.glob("*.prom")) if folder.is_dir() else []
+    pages = sorted(folder.glob("*.prom"), key=_place) if folder.is_dir() else []
     if not pages:
         raise InvalidInput(f"{folder} is no recording: it has no pages 000.prom, 001.prom, …")
     if len(pages) > MAX_PAGES:
@@ -108,6 +108,11 @@ def _times(meta: _Meta, pages: Sequence[str], interval_s: float | None, notes: l
     return [times[turn] for turn in turns]
 
 
+def _place(page: Path) -> tuple[int, str]:
+    """By number where the name is one, so that `10.prom` comes after `9.prom`."""
+    return (int(page.stem) if page.stem.isdecimal() else -1, page.name)
+
+
 def _turns(pages: Sequence[str]) -> list[int]:
     """The number in each page's name; simply counted where the names are something else."""
     stems = [name.removesuffix(".prom") for name in pages]
@@ -121,7 +126,7 @@ def _turns_of_scrapes(meta: _Meta, pages: Sequence[str], count: int) -> list[int
     scrapes = meta.get("scrapes")
     if not isinstance(scrapes, list) or len(scrapes) != count:
         return None
-    turns = {scrape.get("file"): turn for turn, scrape in enumerate(scrapes) if isinstance(scrape, dict)}
+    turns = {str(scrape.get("file")): turn for turn, scrape in enumerate(scrapes) if isinstance(scrape, dict)}
     found = [turns[page] for page in pages if page in turns]
     return found if len(found) == len(pages) and all(a < b for a, b in pairwise(found)) else None
 
@@ -159,6 +164,9 @@ def _env(meta: _Meta) -> tuple[tuple[str, str], ...]:
 
 
 def _numbers(value: object, field: str) -> list[float]:
-    if not isinstance(value, list) or not all(isinstance(one, (int, float)) for one in value):
-        raise InvalidInput(f"meta.json: {field} must be a list of numbers")
-    return [float(one) for one in cast("list[float]", value)]
+    try:
+        if isinstance(value, list) and all(isinstance(one, (int, float)) for one in value):
+            return [float(one) for one in cast("list[float]", value)]
+    except OverflowError:
+        pass
+    raise InvalidInput(f"meta.json: {field} must be a list of numbers")

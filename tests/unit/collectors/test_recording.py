@@ -114,6 +114,14 @@ def test_a_page_that_is_missing_is_a_gap_in_time(tmp_path: Path) -> None:
     assert seen.notes == ("2 of 4 scrapes have no page",)
 
 
+def test_pages_numbered_without_leading_zeros_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    pages = {f"{number}.prom": VLLM.replace(b"_running{", b'_running{turn="%d",' % number) for number in range(12)}
+    seen = read_recording(recording(tmp_path, pages), interval_s=5)
+    turns = [dict(next(iter(page.scalars[Metric.RUNNING])))["turn"] for page in seen.snapshots]
+    assert turns == [str(number) for number in range(12)]
+    assert times(seen) == [5 * number for number in range(12)]
+
+
 def test_scrapes_that_failed_have_times_but_no_page(tmp_path: Path) -> None:
     scrapes = [{"file": "000.prom"}, {"error": "ConnectError"}, {"error": "ConnectError"}, {"file": "001.prom"}]
     seen = read_recording(recording(tmp_path, TWO, scrape_times=[0, 5, 10, 15], scrapes=scrapes))
@@ -127,6 +135,8 @@ def test_scrapes_that_failed_have_times_but_no_page(tmp_path: Path) -> None:
         ({"scrape_times": [0, 5, 10]}, "3 scrape_times for 2 pages, and nothing tells which"),
         ({"scrape_times": [0]}, "1 scrape_times for 2 pages"),
         ({"scrape_times": [0, 5, 10], "scrapes": [{"file": "000.prom"}, {}, {}]}, "3 scrape_times for 2 pages"),
+        ({"scrape_times": [0, 5, 10], "scrapes": [{"file": []}, {}, {}]}, "3 scrape_times for 2 pages"),
+        ({"scrape_times": [0, 10**400]}, "must be a list of numbers"),
         ({"scrape_times": [5, 0]}, "must rise"),
         ({"scrape_times": [0, float("nan")]}, "must rise"),
         ({"scrape_times": "often"}, "must be a list of numbers"),
