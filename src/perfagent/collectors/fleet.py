@@ -65,5 +65,8 @@ class Fleet:
         for memory in (self._tries, self._due_s, self._trouble):
             for gone in memory.keys() - wanted:
                 del memory[gone]
-        for new in wanted - self._due_s.keys():
-            self._due_s[new] = due_s(self._cadence, new, Tries(), now_s)
+        # further off than any pause: it was told before the clock was set back
+        farthest_s = now_s + max(self._cadence.longest_s, self._cadence.interval_s) + self._cadence.interval_s
+        for replica in wanted:
+            if self._due_s.get(replica, inf) > farthest_s:
+                self._due_s[replica] = due_s(self._cadence, replica, Tries(), now_s)

@@ -84,6 +84,21 @@ async def test_a_broken_replica_is_told_tried_less_often_and_forgiven(
     assert sum(snapshot.target == "r3" for snapshot in seen) >= 4
 
 
+class Settable(VirtualClock):
+    def set_back(self, seconds: float) -> None:
+        self._now -= seconds
+
+
+async def test_a_clock_that_is_set_back_does_not_silence_the_fleet(wire: respx.MockRouter) -> None:
+    clock = Settable()
+    async with HttpScraper(clock) as scraper:
+        fleet = Fleet(scraper, clock, Cadence(interval_s=10, longest_s=40))
+        await watch(fleet, clock, 20)
+        clock.set_back(3600)
+        seen = await watch(fleet, clock, 20)
+    assert {snapshot.target for snapshot in seen} == {target.id for target, _ in REPLICAS}
+
+
 async def test_a_replica_that_is_gone_is_forgotten(fleet: Fleet, clock: VirtualClock, wire: respx.MockRouter) -> None:
     wire["r3"].mock(return_value=httpx.Response(500))
     await watch(fleet, clock, 10)
