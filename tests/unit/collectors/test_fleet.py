@@ -89,7 +89,8 @@ class Settable(VirtualClock):
         self._now -= seconds
 
 
-async def test_a_clock_that_is_set_back_does_not_silence_the_fleet(wire: respx.MockRouter) -> None:
+@pytest.mark.usefixtures("wire")
+async def test_a_clock_that_is_set_back_does_not_silence_the_fleet() -> None:
     clock = Settable()
     async with HttpScraper(clock) as scraper:
         fleet = Fleet(scraper, clock, Cadence(interval_s=10, longest_s=40))
