@@ -26,7 +26,8 @@ from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.ports import Clock
 
 _METRICS_PATH = "/metrics"
-_ACCEPT = "text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.1"
+# alone: vLLM's and SGLang's exporter answers in OpenMetrics wherever that is named, however little it is preferred
+_ACCEPT = "text/plain;version=0.0.4"
 _GZIP = 16 + zlib.MAX_WBITS
 _trusted = cache(httpx.create_ssl_context)
 """The certificates that servers are checked by; loading them takes 30 ms, so once per process."""

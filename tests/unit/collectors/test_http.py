@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 import respx
+from prometheus_client.exposition import choose_encoder
 
 from perfagent.clock import VirtualClock
 from perfagent.collectors.http import Bounds, HttpScraper
@@ -46,7 +47,8 @@ async def test_a_page_becomes_a_snapshot_at_the_moment_of_its_answer(
     seen = await scraper.scrape(REPLICA, "vllm")
     assert (seen.target, seen.engine, seen.at_s) == ("r1", "vllm", 1_800_000_000.0)
     assert sum(seen.scalars[Metric.RUNNING].values()) == 54
-    assert asked.calls.last.request.headers["accept"].startswith("text/plain;version=0.0.4")
+    _, kind = choose_encoder(asked.calls.last.request.headers["accept"])
+    assert kind.startswith("text/plain; version=0.0.4")
 
 
 @pytest.mark.parametrize(("page", "engine"), [(VLLM, "vllm"), (SGLANG, "sglang")])
