@@ -30,6 +30,15 @@ OVERHEAD_BYTES = 1.0 * GIB
 """CUDA context, graphs and communication buffers of a small model."""
 
 
+_LEAST = {
+    Knob.MAX_NUM_SEQS: 1,
+    Knob.MAX_NUM_BATCHED_TOKENS: 1,
+    Knob.MAX_MODEL_LEN: 1,
+    Knob.BLOCK_SIZE: 1,
+    Knob.SCHEDULE_CONSERVATIVENESS: 0,
+}
+
+
 class StartFailed(InvalidInput):
     """The server would exit instead of serving; the text is what its log ends with."""
 
@@ -165,10 +174,10 @@ def _without_chunks(values: Mapping[Knob, KnobValue], machine: Machine) -> dict[
 
 
 def _check_values(machine: Machine, values: Mapping[Knob, KnobValue], fail: _Failure) -> None:
-    for knob in (Knob.MAX_NUM_SEQS, Knob.MAX_NUM_BATCHED_TOKENS, Knob.MAX_MODEL_LEN, Knob.BLOCK_SIZE):
-        value = whole(values, knob)
-        if value is not None and value < 1:
-            raise fail(Trouble.BAD_VALUE, reason=f"{knob} must be at least 1, not {value}")
+    for knob, least in _LEAST.items():
+        value = values.get(knob)
+        if isinstance(value, int | float) and value < least:
+            raise fail(Trouble.BAD_VALUE, reason=f"{knob} must be at least {least}, not {value}")
     longest = whole(values, Knob.MAX_MODEL_LEN)
     if longest is not None and longest > machine.model.max_len:
         reason = f"max_model_len ({longest}) is greater than the model's {machine.model.max_len}"

@@ -119,6 +119,7 @@ def test_without_chunking_a_step_holds_the_longest_prompt() -> None:
         (None, ["stray"], "unrecognized arguments: stray"),
         (None, ["--max-num-seqs=many"], "argument --max-num-seqs: invalid value: 'many'"),
         (None, ["--max-num-seqs=0"], "max_num_seqs must be at least 1, not 0"),
+        (SGLANG, ["--schedule-conservativeness=-1"], "schedule_conservativeness must be at least 0, not -1"),
         (None, ["--kv-cache-dtype=fp9"], "invalid KV cache type: 'fp9'"),
         (None, ["--kv-cache-dtype=octave_3"], "invalid KV cache type: 'octave_3'"),
         (None, ["--gpu-memory-utilization=0.99"], r"Free memory on device cuda:0 \(78.40/80.00 GiB\)"),
