@@ -111,6 +111,21 @@ async def test_a_streamed_completion_is_one_event_per_token() -> None:
     assert process(of).meters.generated == 30
 
 
+async def test_a_client_that_reads_slowly_still_gets_every_token() -> None:
+    clock = VirtualClock(START_S)
+    of = fleet()
+    async with served(of, clock) as (client, addresses):
+        body = {"prompt": "a", "max_tokens": 40_000, "stream": True}
+        async with client.stream("POST", f"{addresses[0]}/v1/completions", json=body) as answer:
+            for _ in range(10):  # more than the buffers on the way hold
+                await clock.sleep(40)
+                await client.get(f"{addresses[0]}/health")
+                await asyncio.sleep(0.05)
+            text = (await answer.aread()).decode()
+    assert text.count("data: {") == 40_000
+    assert text.endswith("data: [DONE]\n\n")
+
+
 async def test_a_whole_completion_comes_when_the_twin_is_done() -> None:
     clock = VirtualClock(START_S)
     of = fleet()

@@ -128,12 +128,12 @@ class _Answers:
         try:
             while True:
                 self._pace.catch_up()
-                still_open = ticket.open
-                for number in range(sent + 1, ticket.tokens + 1):
+                still_open, come = ticket.open, ticket.tokens
+                for number in range(sent + 1, come + 1):
                     last = number == wanted.max_tokens
                     body = self._completion(ticket, tokens=1, finished=last, whole=False)
                     yield f"data: {json.dumps(body)}\n\n"
-                sent = ticket.tokens
+                sent = come
                 if not still_open:
                     break
                 await self._pace.look_again()
