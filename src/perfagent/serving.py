@@ -1,4 +1,4 @@
-"""One ASGI application on one port, inside this process; signals stay with whoever runs the process."""
+"""One ASGI application on one or more ports, inside this process; signals stay with whoever runs the process."""
 
 import asyncio
 import socket
@@ -25,9 +25,9 @@ def listen(host: str, port: int) -> socket.socket:
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         one.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         one.close()
-        raise InvalidInput(f"{host}:{port} cannot be listened on: {error.strerror}") from error
+        raise InvalidInput(f"{host}:{port} cannot be listened on: {getattr(error, 'strerror', error)}") from error
     one.listen(128)
     return one
 
@@ -39,8 +39,8 @@ def address(one: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def serving(application: Any, one: socket.socket) -> AsyncIterator[None]:
-    """Serves the application on the socket until the block is left, and closes the socket."""
+async def serving(application: Any, *sockets: socket.socket) -> AsyncIterator[None]:
+    """Serves the application on the sockets until the block is left, and closes them."""
     server = _Server(
         uvicorn.Config(
             application,
@@ -52,13 +52,14 @@ async def serving(application: Any, one: socket.socket) -> AsyncIterator[None]:
             timeout_graceful_shutdown=GRACE_S,
         )
     )
-    task = asyncio.create_task(server.serve(sockets=[one]))
+    task = asyncio.create_task(server.serve(sockets=list(sockets)))
     try:
         yield
     finally:
         server.should_exit = True
         await task
-        one.close()
+        for one in sockets:
+            one.close()
 
 
 class _Server(uvicorn.Server):

@@ -232,3 +232,17 @@ async def test_ports_count_up_from_the_first_and_one_that_is_taken_is_named() ->
                 pass
     async with serve_fleet(fleet(replicas=2), VirtualClock(), base_port=port) as addresses:
         assert addresses == (f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}")
+
+
+async def test_a_port_that_does_not_exist_is_named() -> None:
+    with pytest.raises(InvalidInput, match=r"127\.0\.0\.1:6553[56] cannot be listened on"):
+        async with serve_fleet(fleet(replicas=2), VirtualClock(), base_port=65_535):
+            pass
+
+
+async def test_a_hundred_replicas_come_and_go_in_no_time() -> None:
+    async with asyncio.timeout(8), served(fleet(replicas=100), VirtualClock()) as (client, addresses):
+        assert len(set(addresses)) == 100
+        for number in (0, 57, 99):
+            status = (await client.get(f"{addresses[number]}/emulator/status")).json()
+            assert status["name"] == f"emulated-{number}"

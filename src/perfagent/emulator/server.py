@@ -3,13 +3,16 @@
 A replica answers what its engine would (`/metrics`, `/health`, `/v1/completions`, its configuration endpoints) and,
 beside that, `/emulator/launch` and `/emulator/status`, through which it is restarted with other flags. Real engines
 refuse connections until they are up; here the port stays open for `/emulator`, and everything else answers 503.
+
+One server listens on all ports, so a hundred replicas start and end as quickly as one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from perfagent.emulator.fleet import Fleet
 from perfagent.emulator.pace import Pace
@@ -36,15 +39,26 @@ async def serve_fleet(
     `keep_going` also by itself, for which the clock must run by itself. Raises `InvalidInput` for a port that is taken.
     """
     pace = Pace(fleet, clock, speed=speed)
+    numbers = range(len(fleet.replicas))
     async with AsyncExitStack() as stack:
-        addresses = []
-        for replica in range(len(fleet.replicas)):
-            one = listen(host, base_port + replica if base_port else 0)
-            await stack.enter_async_context(serving(Starlette(routes=routes(pace, replica)), one))
-            addresses.append(address(one))
+        sockets = [stack.enter_context(listen(host, base_port + number if base_port else 0)) for number in numbers]
+        by_port = {
+            one.getsockname()[1]: Starlette(routes=routes(pace, number))
+            for number, one in zip(numbers, sockets, strict=True)
+        }
+        await stack.enter_async_context(serving(_by_port(by_port), *sockets))
         if keep_going:
             await stack.enter_async_context(_ticking(pace, clock))
-        yield tuple(addresses)
+        yield tuple(address(one) for one in sockets)
+
+
+def _by_port(applications: Mapping[int, ASGIApp]) -> ASGIApp:
+    """Hands each request to the application of the port that it came in on."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await applications[scope["server"][1]](scope, receive, send)
+
+    return application
 
 
 @asynccontextmanager
