@@ -5,7 +5,7 @@ The agent keeps no windows of its own: snapshots go into the history, and a wind
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from perfagent import engines
@@ -34,6 +34,8 @@ LONGEST_SLEEP_S = 1.0
 
 STALLED_S = 60.0
 """Longer than any tick: scrapes end within seconds, and an actuator answers before a replica is ready."""
+CONFIGS_AT_ONCE = 20
+"""Replicas whose settings are read at the same time; each is asked for a few pages, over a hundred connections."""
 MOST_SERVICES = 1000
 """A bound on what callers can make the agent keep; a fleet has a few dozen."""
 
@@ -91,6 +93,7 @@ class Agent:
         self._history = history
         self._window_s = window_s
         self._configs: dict[str, tuple[Snapshot, EffectiveConfig]] = {}
+        self._learning = asyncio.Semaphore(CONFIGS_AT_ONCE)
         self._actuators = actuators
         self.services = services
         self._trouble = ""
@@ -124,18 +127,24 @@ class Agent:
             await self._clock.sleep(min(max(wait_s, 0.0), LONGEST_SLEEP_S))
 
     async def tick(self) -> None:
-        """Scrape what is due, then let every rollout take the step that is due."""
+        """Scrape what is due, then let every rollout take the step that is due.
+
+        Settings of one replica that cannot be learned hold up nothing; what was unforeseen about it is raised last.
+        """
         began_s = self._clock.monotonic()
         known = {target.id: (service, target) for service in self.services.list() for target in service.targets}
         due = [(target, service.engine) for service, target in known.values()]
         snapshots = await self._collector.collect(due)
         self._history.add(snapshots)
-        for snapshot in snapshots:
-            service, target = known[snapshot.target]
-            await self._learn_config(service, target, snapshot)
+        learned = await asyncio.gather(
+            *(self._learn_config(*known[snapshot.target], snapshot) for snapshot in snapshots), return_exceptions=True
+        )
         await self.manager.tick()
         ended_s = self._clock.monotonic()
         self.ticks = Ticks(self.ticks.count + 1, self.ticks.total_s + ended_s - began_s, ended_s)
+        for failure in learned:
+            if failure is not None:
+                raise failure
 
     def now(self) -> float:
         """Unix seconds on the agent's clock, which the demo runs faster than the wall's."""
@@ -191,40 +200,38 @@ class Agent:
         for the same server. Raises like `register` and like a scrape; `Conflict` for a service of several replicas.
         """
         target = replica(service_id, url)
-        try:
-            known = self.services.get(service_id)
-        except NotFound:
-            known = Service(service_id, engine, (target,))
-        if len(known.targets) > 1:
-            raise Conflict(f"{service_id} is a service of {len(known.targets)} replicas: it is changed as a service")
-        same = known.targets == (target,) and known.engine == engine
-        service = replace(
-            known,
-            engine=engine,
-            targets=(target,),
-            launch=launch if launch is not None else known.launch if same else LaunchConfig(),
-            release=release if release is not None else known.release if same else None,
-            objectives=objectives if objectives is not None else known.objectives,
-        )
-        self._check(service)
+
+        def as_told() -> Service:
+            """From what is known now: this is asked again after the scrape, during which others may have spoken."""
+            try:
+                known = self.services.get(service_id)
+            except NotFound:
+                known = Service(service_id, engine, (target,))
+            if len(known.targets) > 1:
+                raise Conflict(
+                    f"{service_id} is a service of {len(known.targets)} replicas: it is changed as a service"
+                )
+            same = known.targets == (target,) and known.engine == engine
+            return replace(
+                known,
+                engine=engine,
+                targets=(target,),
+                launch=launch if launch is not None else known.launch if same else LaunchConfig(),
+                release=release if release is not None else known.release if same else None,
+                objectives=objectives if objectives is not None else known.objectives,
+            )
+
+        asked = as_told()
+        self._check(asked)
         snapshot = await self._scraper.scrape(target, engine)
-        runs = await self._launch(service, target)
-        config = await self._scraper.read_config(target, snapshot, runs, service.release)
+        config = await self._scraper.read_config(target, snapshot, await self._launch(asked, target), asked.release)
+        service = as_told()
+        if not _runs_alike(service, asked):
+            raise Conflict(f"{service_id} was changed while its server was asked: collect it again")
         self.register(service)
         self._history.add([snapshot])
         self._configs[target.id] = (snapshot, config)
         return snapshot, config
-
-    async def collect(self, service_id: str) -> Sequence[Snapshot]:
-        """Scrape every replica of a service now. Raises the `Unavailable` of the first one that fails."""
-        service = self.services.get(service_id)
-        snapshots = []
-        for target in service.targets:
-            snapshot = await self._scraper.scrape(target, service.engine)
-            self._history.add([snapshot])
-            await self._learn_config(service, target, snapshot)
-            snapshots.append(snapshot)
-        return snapshots
 
     def window(self, target: Target) -> Window:
         """What a replica did lately, since its last restart. Raises `NotScraped` when it was not scraped lately."""
@@ -273,9 +280,11 @@ class Agent:
         """Begin a rollout at once; it is planned and run by the ticks that follow.
 
         Raises `InvalidInput` for a change that must not be made on this service, and `NotFound` or `Conflict` as the
-        manager does, and where the caller takes the service for another engine's.
+        manager does, where the caller takes the service for another engine's, and where a server of it is part of
+        another service whose rollout is under way.
         """
         service = self._service(request.service, engine)
+        self._must_be_free(service)
         if request.change is not None:
             known = self._configs.get(service.targets[0].id)
             config = known[1] if known is not None else EffectiveConfig({}, service.release)
@@ -316,14 +325,29 @@ class Agent:
         if active is not None:
             raise Conflict(f"service {service_id} has rollout {active.id} under way, which is {active.phase}: {advice}")
 
+    def _must_be_free(self, service: Service) -> None:
+        mine = {target.url for target in service.targets}
+        for other in self.services.list():
+            if other.id != service.id and not mine.isdisjoint(target.url for target in other.targets):
+                self._must_rest(other.id, f"{service.id} has servers in common with it")
+
     async def _learn_config(self, service: Service, target: Target, snapshot: Snapshot) -> None:
         """Read the settings anew when the server is new to us, was started again, or was last asked a window ago."""
         known = self._configs.get(target.id)
         if known is not None and not self._outdated(known[0], snapshot):
             return
-        launch = await self._launch(service, target)
-        config = await self._scraper.read_config(target, snapshot, launch, service.release)
-        self._configs[target.id] = (snapshot, config)
+        async with self._learning:
+            launch = await self._launch(service, target)
+            config = await self._scraper.read_config(target, snapshot, launch, service.release)
+        if self._is_as_before(service):
+            self._configs[target.id] = (snapshot, config)
+
+    def _is_as_before(self, service: Service) -> bool:
+        """Whether nobody deleted or changed the service while its replicas were asked."""
+        try:
+            return _runs_alike(self.services.get(service.id), service)
+        except NotFound:
+            return False
 
     def _outdated(self, read_at: Snapshot, now: Snapshot) -> bool:
         return now.at_s > read_at.at_s and (

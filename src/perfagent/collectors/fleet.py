@@ -1,9 +1,11 @@
 """Scrapes whole fleets: each replica in its own place of the interval, a bounded number at a time.
 
-A replica that cannot be read is not an error of the fleet: its reason is kept, and it is tried again less often.
+A replica that cannot be read, for whatever reason, is not an error of the fleet: its reason is kept, and it is tried
+again less often.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from math import inf
 
@@ -11,6 +13,8 @@ from perfagent.collectors.schedule import Cadence, Tries, due_s, stale
 from perfagent.domain.errors import AgentError
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.ports import Clock, Scraper
+
+_LOG = logging.getLogger(__name__)
 
 
 class Fleet:
@@ -53,6 +57,9 @@ class Fleet:
                 snapshot = await self._scraper.scrape(target, engine)
             except AgentError as error:
                 self._trouble[target.id] = str(error)
+            except Exception as error:
+                _LOG.exception("scraping %s failed", target.id)
+                self._trouble[target.id] = f"unexpected {type(error).__name__}: {error}"
             else:
                 self._trouble.pop(target.id, None)
         before = self._tries.get(target.id, Tries())
