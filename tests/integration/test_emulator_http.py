@@ -166,11 +166,32 @@ async def test_a_crash_cuts_completions_off() -> None:
     assert 10 < streamed.text.count("data: ") < 1000
 
 
+async def test_when_serving_ends_whoever_still_waits_is_cut_off_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = VirtualClock(START_S)
+    of = fleet()
+    body = {"prompt": "a", "max_tokens": 10_000}
+    async with httpx.AsyncClient() as client:
+        async with asyncio.timeout(1.5), serve_fleet(of, clock) as addresses:
+            url = f"{addresses[0]}/v1/completions"
+            callers = [
+                asyncio.create_task(client.post(url, json=body)),
+                asyncio.create_task(client.post(url, json={**body, "stream": True})),
+            ]
+            assert await soon(lambda: len(process(of).meters.open) == 2)
+        whole, streamed = await asyncio.gather(*callers)
+    assert whole.status_code == 500
+    assert "[DONE]" not in streamed.text
+    assert process(of).meters.open == set()
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
+
+
 async def test_nonsense_is_answered_as_such() -> None:
     of = fleet("--max-model-len=8192")
     async with served(of, VirtualClock(START_S)) as (client, addresses):
         url = f"{addresses[0]}/v1/completions"
-        for content in (b"{", b"[]", b'{"prompt": ""}'):
+        for content in (b"{", b"[]", b'{"prompt": ""}', b'{"prompt": "a", "stream": 1}', b"[" * 100_000):
             assert (await client.post(url, content=content)).status_code == 400
         too_long = await client.post(url, json={"prompt": "a", "max_tokens": 9000})
         assert too_long.status_code == 400
@@ -211,7 +232,9 @@ async def test_a_lost_scrape_is_no_page() -> None:
 async def test_a_launch_that_is_none_is_refused_and_changes_nothing() -> None:
     of = fleet()
     async with served(of, VirtualClock(START_S)) as (client, addresses):
-        for content in (b"[]", b'{"flags": "--x"}', b'{"arguments": []}', b"flags"):
+        half = b'"\\ud800"'  # of a character: JSON can say it, nothing can send it on
+        surrogates = (b'{"flags": [' + half + b"]}", b'{"env": {' + half + b': ""}}', b'{"env": {"A": ' + half + b"}}")
+        for content in (b"[]", b'{"flags": "--x"}', b'{"arguments": []}', b"flags", *surrogates):
             assert (await client.put(f"{addresses[0]}/emulator/launch", content=content)).status_code == 400
         assert of.replicas[0].restarts == 0
 

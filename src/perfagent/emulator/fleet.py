@@ -30,21 +30,19 @@ class Ticket:
     request: Request
 
     @property
-    def open(self) -> bool:
-        """Still being served; a request whose process ended is not."""
-        return self.process.alive and self.request.id in self.process.meters.open
+    def complete(self) -> bool:
+        """Served to its end, unless it was cancelled."""
+        return self.request.id not in self.process.meters.open
 
     @property
-    def lost(self) -> bool:
-        """Cut off before its end."""
-        return not self.process.alive and self.request.id in self.process.meters.open
+    def open(self) -> bool:
+        """Still being served; a request whose process ended is not."""
+        return self.process.alive and not self.complete
 
     @property
     def tokens(self) -> int:
         """Output tokens that came out so far."""
-        if self.request.id not in self.process.meters.open:
-            return self.request.output_tokens
-        return self.process.generated(self.request.id) or 0
+        return self.request.output_tokens if self.complete else self.process.generated(self.request.id) or 0
 
 
 class Fleet:

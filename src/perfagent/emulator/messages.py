@@ -35,7 +35,7 @@ def completion_of(body: object) -> Completion:
         raise InvalidInput("`prompt` is text or a list of token numbers, and not empty")
     if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
         raise InvalidInput("`max_tokens` is a whole number of at least 1")
-    if stream not in (None, True, False):
+    if stream is not None and not isinstance(stream, bool):
         raise InvalidInput("`stream` is true or false")
     return Completion(prompt_tokens, max_tokens, stream is True)
 
@@ -47,9 +47,9 @@ def launch_of(body: object) -> LaunchConfig:
     if unknown:
         raise InvalidInput(f"a launch configuration has flags and env, not {unknown[0]!r}")
     flags, env = given.get("flags", []), given.get("env", {})
-    if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
+    if not isinstance(flags, list) or not all(map(_is_text, flags)):
         raise InvalidInput("`flags` is a list of texts")
-    if not isinstance(env, Mapping) or not all(isinstance(value, str) for value in env.values()):
+    if not isinstance(env, Mapping) or not all(map(_is_text, (*env, *env.values()))):
         raise InvalidInput("`env` is an object of texts")
     return LaunchConfig(tuple(flags), tuple((str(name), str(value)) for name, value in env.items()))
 
@@ -79,6 +79,11 @@ def as_completion(
             "total_tokens": prompt_tokens + tokens,
         }
     return body
+
+
+def _is_text(value: object) -> bool:
+    """Text that can be sent on: JSON can also spell halves of characters."""
+    return isinstance(value, str) and value == value.encode(errors="ignore").decode()
 
 
 def _object(body: object) -> Mapping[str, object]:

@@ -25,6 +25,13 @@ class Pace:
         self._clock_began_s = clock.monotonic()
         self._fleet_began_s = fleet.now_s
         self._moved = asyncio.Event()
+        self.stopped = False
+        """Nobody serves the fleet any more, so there is nothing to wait for."""
+
+    def stop(self) -> None:
+        """Sends home whoever waits for the fleet."""
+        self.stopped = True
+        self._moved.set()
 
     def catch_up(self) -> None:
         """Brings the fleet to the clock's now, or as near as the machine can."""

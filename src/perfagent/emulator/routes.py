@@ -128,28 +128,30 @@ class _Answers:
         try:
             while True:
                 self._pace.catch_up()
-                still_open, come = ticket.open, ticket.tokens
+                going_on, come = ticket.open and not self._pace.stopped, ticket.tokens
                 for number in range(sent + 1, come + 1):
                     last = number == wanted.max_tokens
                     body = self._completion(ticket, tokens=1, finished=last, whole=False)
                     yield f"data: {json.dumps(body)}\n\n"
                 sent = come
-                if not still_open:
+                if not going_on:
                     break
                 await self._pace.look_again()
+            complete = ticket.complete
         finally:
             self._fleet.cancel(ticket)
-        if not ticket.lost:
+        if complete:
             yield "data: [DONE]\n\n"
 
     async def _whole(self, request: Request, ticket: Ticket, wanted: Completion) -> Response:
         try:
-            while ticket.open and not await request.is_disconnected():
+            while ticket.open and not self._pace.stopped and not await request.is_disconnected():
                 await self._pace.look_again()
                 self._pace.catch_up()
+            complete = ticket.complete
         finally:
             self._fleet.cancel(ticket)
-        if ticket.lost:
+        if not complete:
             return _refused(Refusal(500, "the emulated server went down"))
         body = self._completion(ticket, tokens=wanted.max_tokens, finished=True, whole=True)
         return JSONResponse(body, headers=EMULATED)
@@ -177,7 +179,7 @@ async def _json(request: Request) -> object:
         chunks.append(chunk)
     try:
         return json.loads(b"".join(chunks))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput("the body is no JSON") from error
 
 

@@ -47,6 +47,7 @@ async def serve_fleet(
             for number, one in zip(numbers, sockets, strict=True)
         }
         await stack.enter_async_context(serving(_by_port(by_port), *sockets))
+        stack.callback(pace.stop)
         if keep_going:
             await stack.enter_async_context(_ticking(pace, clock))
         yield tuple(address(one) for one in sockets)

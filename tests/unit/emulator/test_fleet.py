@@ -145,7 +145,7 @@ def test_a_request_from_outside_is_followed_to_its_end() -> None:
     assert ticket.open
     assert 5 < ticket.tokens < 50
     of.advance(START_S + 10)
-    assert (ticket.open, ticket.lost, ticket.tokens) == (False, False, 50)
+    assert (ticket.open, ticket.complete, ticket.tokens) == (False, True, 50)
     assert histogram(snapshot(of), Metric.GENERATION_LENGTH).total == 50
 
 
@@ -165,7 +165,7 @@ def test_a_request_that_its_server_did_not_survive_is_lost() -> None:
     ticket = of.submit(0, 100, 5000)
     assert isinstance(ticket, Ticket)
     of.advance(START_S + 2)
-    assert (ticket.open, ticket.lost) == (False, True)
+    assert (ticket.open, ticket.complete) == (False, False)
     assert isinstance(of.submit(0, 100, 10), Refusal)
 
 

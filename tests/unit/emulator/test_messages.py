@@ -28,7 +28,7 @@ def test_a_prompt_is_text_of_four_characters_a_token_or_token_numbers() -> None:
     "body",
     [[], {}, {"prompt": ""}, {"prompt": []}, {"prompt": ["a"]}, {"prompt": 3}]
     + [{"prompt": "a", "max_tokens": bad} for bad in (0, -1, 1.5, "2", True, None)]
-    + [{"prompt": "a", "stream": "yes"}],
+    + [{"prompt": "a", "stream": bad} for bad in ("yes", 1)],
 )
 def test_anything_else_is_no_completions_request(body: object) -> None:
     with pytest.raises(InvalidInput):
