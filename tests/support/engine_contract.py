@@ -13,7 +13,7 @@ from perfagent.domain.metric import Kind, Metric
 from perfagent.domain.snapshot import Sample, Snapshot
 from perfagent.engines import release as releases
 from perfagent.engines.changing import render
-from perfagent.engines.checking import check
+from perfagent.engines.checking import bounds, check
 from perfagent.engines.reading import read, recognise, wanted
 from perfagent.engines.settings import effective
 from perfagent.engines.spec import EngineSpec, Form, KnobSpec, Type
@@ -172,11 +172,14 @@ def _values(settings: KnobSpec, release: str) -> list[KnobValue]:
         case Type.TEXT:
             return [value for value, since in settings.choices.items() if releases.within(release, since, None)]
         case Type.NUMBER:
-            top = settings.high if settings.high is not None else 64.0
-            return [round(top * share, 3) for share in (0.25, 0.5, 1.0)]
+            low, high = bounds(settings)
+            bottom = low or 0.0
+            top = high if high is not None else bottom + 64.0
+            return [round(bottom + (top - bottom) * share, 3) for share in (0.25, 0.5, 1.0)]
         case _:
-            low = int(settings.low or 0)
-            return [low, low + 16, low + 4096]
+            bottom = int(settings.low or 0)
+            top = int(settings.high) if settings.high is not None else bottom + 4096
+            return sorted({bottom, min(bottom + 16, top), top})
 
 
 def known(spec: EngineSpec, launch: LaunchConfig, release: str) -> EffectiveConfig:

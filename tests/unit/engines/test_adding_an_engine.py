@@ -71,6 +71,14 @@ def test_changes_to_it_round_trip(toy: EngineSpec, data: st.DataObject) -> None:
     contract.a_change_round_trips(toy, launch, ((knob, data.draw(st.sampled_from(values))),), "1.4.0")
 
 
+def test_whatever_its_table_offers_may_be_set(toy: EngineSpec) -> None:
+    offered = contract.settable(toy, "1.4.0")
+    assert max(dict(offered)[Knob.MAX_NUM_SEQS]) == 512
+    for knob, values in offered:
+        for value in values:
+            contract.a_settable_value_is_accepted(toy, knob, value, "1.4.0")
+
+
 def test_its_environment_and_its_endpoint_are_heard(toy: EngineSpec) -> None:
     launch = LaunchConfig((), (("TOY_SEATS", "8"),))
     assert effective(toy, launch, {}, {}, "1.4.0").value(Knob.MAX_NUM_SEQS) == 8
