@@ -1,7 +1,7 @@
 """GPUs that an emulated server can have: what the twin knows of them, and how much memory they have.
 
-Memory by NVIDIA's data sheets (the ones named in `twin/hardware.py`); the sheets' gigabytes of HBM and GDDR are 2^30
-bytes, as the driver reports them, within 2 %.
+Memory is the total that `nvidia-smi` shows, in MiB, error correction on as these GPUs are delivered: it takes a
+sixteenth of GDDR6, so 24 GB on an L4's data sheet are 22.5 GiB to a server.
 """
 
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from perfagent.twin.hardware import GPUS, Hardware
 
 GIB = 2.0**30
 
-_MEMORY_GIB = {
-    "b200": 180,
-    "h200": 141,
-    "h100": 80,
-    "h100-nvl": 94,
-    "h100-pcie": 80,
-    "a100-80": 80,
-    "a100-80-pcie": 80,
-    "a100-40": 40,
-    "l40s": 48,
-    "l4": 24,
-    "a10": 24,
-    "t4": 16,
+_MEMORY_MIB = {
+    "b200": 183_359,
+    "h200": 143_771,
+    "h100": 81_559,
+    "h100-nvl": 95_830,
+    "h100-pcie": 81_559,
+    "a100-80": 81_920,
+    "a100-80-pcie": 81_920,
+    "a100-40": 40_960,
+    "l40s": 46_068,
+    "l4": 23_034,
+    "a10": 23_028,
+    "t4": 15_360,
 }
 _WITHOUT_FP8 = frozenset({"a100-80", "a100-80-pcie", "a100-40", "a10", "t4"})
 
@@ -40,6 +40,6 @@ class Gpu:
 
 def gpu(name: str) -> Gpu:
     """A GPU by its short name, such as `h100`; raises `InvalidInput` for one that we have no data sheet of."""
-    if name not in _MEMORY_GIB:
-        raise InvalidInput(f"unknown GPU {name!r}; known are {', '.join(_MEMORY_GIB)}")
-    return Gpu(name, _MEMORY_GIB[name] * GIB, GPUS[name], name not in _WITHOUT_FP8)
+    if name not in GPUS:
+        raise InvalidInput(f"unknown GPU {name!r}; known are {', '.join(GPUS)}")
+    return Gpu(name, _MEMORY_MIB[name] * GIB / 1024, GPUS[name], name not in _WITHOUT_FP8)

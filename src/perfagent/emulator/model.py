@@ -66,7 +66,7 @@ def step_time(shape: ModelShape, gpu: Gpu, gpus: int, weight_bytes: float, kv_by
     """How long a step takes on this hardware with these data types.
 
     8-bit weights save arithmetic only where the GPU multiplies them natively; the ratios are those of §7 of the study
-    that the twin is built on, and 4 bits are taken to save as much again in reading weights.
+    that the twin is built on, and 4 bits are taken to save as much again per byte not read.
     """
     hardware = Hardware(gpu.hardware.bandwidth_bytes_per_s * gpus, gpu.hardware.peak_flop_per_s * gpus)
     time = expected(replace(shape, weight_bytes=2.0, kv_bytes=2.0), hardware).step_time

@@ -1,8 +1,9 @@
 """What step time to expect before anything was measured: data sheet and model shape.
 
-Dense bf16 peaks (no sparsity) and memory bandwidths from NVIDIA's data sheets: H200 SXM (2024), H100 SXM, PCIe and NVL
-(2023-24), A100 80 GB SXM and PCIe (2022), A100 40 GB SXM (2020), B200 as in HGX B200 (2024), L40S (2023), L4 (2023),
-A10 (2021), T4 (2019, fp16). Real kernels reach about 0.8 of the bandwidth and 0.5–0.6 of the peak.
+Dense bf16 peaks and memory bandwidths from NVIDIA's data sheets, named as there: Blackwell (HGX B200 per GPU; the 8 TB/s
+often quoted are the GB200's), H200 SXM, H100 (SXM, PCIe, NVL), A100 (80 GB SXM and PCIe, 40 GB), L40S, L4, A10, and T4
+(fp16; it has no bf16). Where a sheet prints only the peak with sparsity (H100, H200, L4), half of it stands here. Real
+kernels reach about 0.8 of the bandwidth and 0.5–0.6 of the peak.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class ModelShape:
 
 
 GPUS = {
-    "b200": Hardware(8.0e12, 2250e12),
+    "b200": Hardware(7.7e12, 2250e12),
     "h200": Hardware(4.8e12, 989e12),
     "h100": Hardware(3.35e12, 989e12),
     "h100-nvl": Hardware(3.9e12, 835e12),
