@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from perfagent.domain.errors import ActuatorFailed, InvalidInput, NotFound
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.service import Service
+from perfagent.domain.snapshot import Snapshot
 from perfagent.domain.window import Window, resets
 from perfagent.engines import render
 from perfagent.judge import judge_stage
@@ -55,6 +56,8 @@ class Effects:
     """Defaults for what a request leaves open."""
     scrape_s: float = 5.0
     """How often the loop scrapes."""
+    _seen: dict[str, dict[str, Snapshot]] = field(default_factory=dict, init=False, repr=False)
+    """Rollout → replica → the latest snapshot that was looked at for restarts."""
 
     async def run(self, rollout: Rollout, effect: Effect) -> Event | None:
         """The event that came of the effect, or None for nothing new. Raises what the ports raise when it failed."""
@@ -74,6 +77,10 @@ class Effects:
                 return await replicas.restore(rollout, self._actuator(rollout.planned), targets, now_s)
             case Expire():
                 return Expired(now_s)
+
+    def forget(self, rollout_id: str) -> None:
+        """Keep nothing of a rollout that has ended."""
+        self._seen.pop(rollout_id, None)
 
     async def _draft(self, rollout: Rollout) -> Event:
         request = rollout.request
@@ -113,8 +120,27 @@ class Effects:
         lost = await replicas.watch(rollout, actuator, now_s, must_be_ready=must_be_ready)
         if lost is not None or rollout.applied_at_s is None:
             return lost
-        restarted = [w.target for w in self._scraped(rollout.touched, rollout.applied_at_s) if resets(w)]
-        return CanaryLost(now_s, restarted[0], "restarted while it was observed") if restarted else None
+        restarted = self._restarted(rollout, rollout.applied_at_s)
+        return CanaryLost(now_s, restarted, "restarted while it was observed") if restarted is not None else None
+
+    def _restarted(self, rollout: Rollout, since_s: float) -> str | None:
+        """A touched replica that restarted after `since_s`.
+
+        Every snapshot is read once: it is asked every few seconds, and a rollout may be held for a day.
+        """
+        seen = self._seen.setdefault(rollout.id, {})
+        for target in rollout.touched:
+            known = seen.get(target)
+            if known is not None and known.at_s <= since_s:
+                known = None  # of an earlier stage
+            fresh = self._scraped([target], known.at_s if known else since_s)
+            if not fresh:
+                continue
+            window = Window((known, *fresh[0].snapshots)) if known else fresh[0]
+            if resets(window):
+                return target
+            seen[target] = window.snapshots[-1]
+        return None
 
     def _judge(self, rollout: Rollout) -> Event:
         shown = observation(rollout)

@@ -185,6 +185,9 @@ class Manager:
             self._rollouts[rollout.id] = self._read(rollout.id)
             raise
         self._rollouts[rollout.id] = after
+        if not after.active:
+            self._fruitless.pop(rollout.id, None)
+            self._effects.forget(rollout.id)
         return after
 
     def _read(self, rollout_id: str) -> Rollout:

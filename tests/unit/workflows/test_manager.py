@@ -1,11 +1,14 @@
 """Whole rollouts on a fleet that really restarts, with a virtual clock."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from perfagent.domain.errors import Conflict, IllegalTransition, NotFound, Unreachable
 from perfagent.domain.knob import Knob, LaunchConfig
-from perfagent.domain.snapshot import Target
+from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.verdict import Verdict
+from perfagent.store.memory import MemoryHistory
 from perfagent.workflows.events import Approved, Judged, Recovered, Stumbled, Touching
 from perfagent.workflows.manager import LOOK_S
 from perfagent.workflows.model import Phase, Rollout
@@ -289,6 +292,48 @@ async def test_a_canary_that_restarts_while_it_is_observed_is_rolled_back() -> N
     await world.pass_time(60)
     world.fleet.restart("chat-0")
     ended = await world.run(world.manager(), rollout.id)
+    assert ended.reason == "chat-0: restarted while it was observed"
+
+
+class ReadHistory(MemoryHistory):
+    """A history that counts what is read from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = 0
+
+    def since(self, target: str, start_s: float) -> Sequence[Snapshot]:
+        found = super().since(target, start_s)
+        self.read += len(found)
+        return found
+
+
+async def test_watching_a_rollout_that_is_held_for_long_reads_only_what_is_new() -> None:
+    history = ReadHistory()
+    world = World(history=history)
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    manager.pause(rollout.id, "bob", "over night")
+    for _ in range(100):
+        await manager.tick()
+        await world.pass_time(60)
+    history.read = 0
+    await manager.tick()
+    assert 0 < history.read <= 10
+
+
+@pytest.mark.parametrize("same_manager", [True, False])
+async def test_a_canary_that_restarts_while_nobody_looks_is_rolled_back(same_manager: bool) -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    manager.pause(rollout.id, "bob", "over night")
+    for _ in range(10):
+        await manager.tick()
+        await world.pass_time(10)
+    world.fleet.restart("chat-0")
+    await world.pass_time(3600)
+    ended = await world.run(manager if same_manager else world.manager(), rollout.id)
     assert ended.reason == "chat-0: restarted while it was observed"
 
 
