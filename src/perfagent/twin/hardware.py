@@ -1,9 +1,9 @@
 """What step time to expect before anything was measured: data sheet and model shape.
 
-Dense bf16 peaks and memory bandwidths from NVIDIA's data sheets, named as there: Blackwell (HGX B200 per GPU; the 8 TB/s
-often quoted are the GB200's), H200 SXM, H100 (SXM, PCIe, NVL), A100 (80 GB SXM and PCIe, 40 GB), L40S, L4, A10, and T4
-(fp16; it has no bf16). Where a sheet prints only the peak with sparsity (H100, H200, L4), half of it stands here. Real
-kernels reach about 0.8 of the bandwidth and 0.5–0.6 of the peak.
+Dense bf16 peaks and memory bandwidths from NVIDIA's data sheets, named as there: Blackwell (HGX B200 per GPU; the
+8 TB/s often quoted are the GB200's), H200 SXM, H100 (SXM, PCIe, NVL), A100 (80 GB SXM and PCIe, 40 GB), L40S, L4, A10,
+and T4 (fp16; it has no bf16). Where a sheet prints only the peak with sparsity (H100, H200, L4), half of it stands
+here. Real kernels reach about 0.8 of the bandwidth and 0.5–0.6 of the peak.
 """
 
 from dataclasses import dataclass
