@@ -42,7 +42,8 @@ def fit(intervals: Iterable[Interval], prior: Belief) -> Fit | None:
     whiten = np.linalg.inv(np.linalg.cholesky(prior.log_covariance))
 
     def residuals(log_values: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
-        return np.concatenate([_robust(rows.errors(log_values) / noise), whiten @ (log_values - prior.log_mean)])
+        errors = rows.errors(log_values) / np.hypot(noise, rows.cut)
+        return np.concatenate([_robust(errors), whiten @ (log_values - prior.log_mean)])
 
     first = least_squares(residuals, prior.log_mean, args=(MODEL_ERROR,), x_scale="jac")
     spread = 1.48 * float(np.median(np.abs(rows.errors(first.x))))
@@ -75,6 +76,8 @@ class _Rows:
             return np.array([getattr(interval, name) for interval in intervals], dtype=float)
 
         self._seconds, self._steps = column("busy_s"), column("steps")
+        self.cut = 1 / self._steps
+        """Relative error because scrapes fall into steps: up to one step is booked on the wrong side."""
         self._decode, self._context, self._pairs = column("decode_tokens"), column("context_tokens"), column("pairs")
         self._prefill_steps = np.minimum(column("prefill_steps"), self._steps)
         self._plain_steps = self._steps - self._prefill_steps

@@ -36,7 +36,7 @@ class Interval:
     def busy(self) -> bool:
         """Its seconds can be accounted for: idle time is known, or excluded by a queue or by many at work."""
         known = self.idle_s is not None or self.waiting > 0 or exp(-self.running) <= IDLE_SHARE
-        return self.steps > 0 and known
+        return self.steps > 0 and self.busy_s > 0 and known
 
     @property
     def busy_s(self) -> float:

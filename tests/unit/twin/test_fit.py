@@ -116,6 +116,34 @@ def test_idle_intervals_say_nothing() -> None:
     assert measured.busy
     assert measured.busy_s == measured.seconds - 0.5
     assert not replace(busy, steps=0.0).busy
+    assert not replace(busy, idle_s=busy.seconds).busy  # by its own clock the engine never worked
+
+
+def test_a_handful_of_steps_pins_nothing() -> None:
+    row = accounting(10, 512, 256)[5]
+    handful = Interval(
+        seconds=row.seconds / 60,
+        steps=3.0,
+        decode_tokens=row.decode_tokens / 60,
+        prompts=0.0,
+        prompt_tokens=0.0,
+        prefill_steps=0.0,
+        context_tokens=row.context_tokens / 60,
+        pairs=0.0,
+        running=row.running,
+        waiting=row.waiting,
+    )
+    found = fit([handful], PRIOR)
+    assert found is not None
+    assert not found.pinned
+
+
+def test_every_third_interval_disturbed_still_leaves_the_base_where_it_is() -> None:
+    rows = merged(accounting(10, 512, 256))
+    stalled = [replace(row, seconds=row.seconds * 3) if at % 3 == 0 else row for at, row in enumerate(rows)]
+    found = fit(stalled, PRIOR)
+    assert found is not None
+    assert off(found.belief.step_time, "base_s") < 0.06
 
 
 def test_short_intervals_are_joined_until_they_hold_enough_prompts() -> None:
