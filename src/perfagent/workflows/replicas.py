@@ -4,8 +4,9 @@ Each function looks first and changes only what is not yet as it should be, so i
 anywhere and run again. None means that nothing new has come of it yet.
 """
 
-from perfagent.domain.errors import ActuatorFailed, Unavailable
-from perfagent.domain.snapshot import Target
+import asyncio
+
+from perfagent.domain.errors import ActuatorFailed
 from perfagent.ports import Actuator
 from perfagent.workflows.events import Applied, CanaryLost, Expired, Restoring, RolledBack, Touching
 from perfagent.workflows.machine import overdue
@@ -68,27 +69,23 @@ async def restore(
     time, so that a rollback takes no more capacity away than the rollout did.
 
     It is done when every one reads back as stored; for becoming ready again each has the plan's time and no more. One
-    that cannot be reached keeps no other from being restored. Raises `ActuatorFailed` when it is all that is left.
+    that cannot be restored keeps no other from it. Raises `ActuatorFailed` when it is all that is left.
     """
     down: list[str] = []
     up: list[str] = []
     waiting: list[str] = []
     troubles: list[str] = []
-    for target_id in targets:
-        target, prior = rollout.planned.target(target_id), rollout.captured_of(target_id).prior
-        try:
-            restored = await actuator.read(target) == prior
-            if not restored and target_id in rollout.restoring:
-                await actuator.apply(target, prior)
-                restored = True
-            ready = await _ready(actuator, target)
-        except Unavailable as error:
-            troubles.append(f"{target_id}: {error}")
-            continue
-        if not restored:
-            (up if ready else down).append(target_id)
-        elif not ready:
-            waiting.append(target_id)
+    found = await asyncio.gather(*(_put_back(rollout, actuator, target) for target in targets), return_exceptions=True)
+    for target_id, answer in zip(targets, found, strict=True):
+        match answer:
+            case Exception():
+                troubles.append(f"{target_id}: {answer}")
+            case BaseException():
+                raise answer
+            case (False, ready):
+                (up if ready else down).append(target_id)
+            case (True, False):
+                waiting.append(target_id)
     pace, begun_s = rollout.planned.pace, rollout.restoring_at_s
     late = begun_s is not None and now_s >= begun_s + pace.ready_timeout_s
     room = pace.max_unready if late else max(0, pace.max_unready - len(waiting) - len(down))
@@ -99,8 +96,16 @@ async def restore(
     return None if up or (waiting and not late) else RolledBack(now_s, tuple(waiting))
 
 
-async def _ready(actuator: Actuator, target: Target) -> bool:
+async def _put_back(rollout: Rollout, actuator: Actuator, target_id: str) -> tuple[bool, bool]:
+    """Whether a replica runs as it was stored, which it is told to once its restoration has begun, and is ready."""
+    target, prior = rollout.planned.target(target_id), rollout.captured_of(target_id).prior
+    restored = await actuator.read(target) == prior
+    if not restored and target_id in rollout.restoring:
+        await actuator.apply(target, prior)
+        if await actuator.read(target) != prior:
+            raise ActuatorFailed("it was told to, but does not run as it was stored")
+        restored = True
     try:
-        return await actuator.ready(target)
+        return restored, await actuator.ready(target)
     except ActuatorFailed:
-        return False
+        return restored, False

@@ -1,5 +1,6 @@
 """Whole rollouts on a fleet that really restarts, with a virtual clock."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -391,6 +392,49 @@ async def test_a_rollback_waits_for_a_replica_that_cannot_be_reached_and_restore
     assert stuck.trouble == "chat-2: http://chat-2 refused the connection"
     assert [t for t, config in world.fleet.configs.items() if config != BEFORE] == ["chat-2"]
     world.fleet.unreachable = set()
+    assert (await world.run(manager, rollout.id)).phase is Phase.ROLLED_BACK
+    assert set(world.fleet.configs.values()) == {BEFORE}
+
+
+async def test_a_rollback_asks_replicas_that_hang_all_at_the_same_time() -> None:
+    world = World(service(10))
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    await world.run(manager, rollout.id, until=lambda r: len(r.touched) == 5 and r.phase is Phase.MONITORING)
+    asked, over = [], asyncio.Event()
+
+    async def hang(target: Target) -> LaunchConfig:
+        asked.append(target.id)
+        await over.wait()
+        raise Unreachable(f"{target.url} hangs")
+
+    world.fleet.read = hang  # type: ignore[method-assign]
+    manager.abort(rollout.id, "bob", "enough")
+    tick = asyncio.create_task(manager.tick())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert sorted(asked) == sorted(rollout.planned.stages[1].targets)
+    over.set()
+    await tick
+
+
+async def test_a_rollback_is_not_over_before_every_replica_reads_back_as_it_was_stored() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    really_apply = world.fleet.apply
+
+    async def lose(_target: Target, _config: LaunchConfig) -> None:
+        return
+
+    world.fleet.apply = lose  # type: ignore[method-assign]
+    manager.abort(rollout.id, "bob", "enough")
+    for _ in range(20):
+        await manager.tick()
+        await world.pass_time(10)
+    assert manager.get(rollout.id).phase is Phase.ROLLING_BACK
+    assert manager.get(rollout.id).trouble == "chat-0: it was told to, but does not run as it was stored"
+    world.fleet.apply = really_apply  # type: ignore[method-assign]
     assert (await world.run(manager, rollout.id)).phase is Phase.ROLLED_BACK
     assert set(world.fleet.configs.values()) == {BEFORE}
 
