@@ -96,12 +96,6 @@ def mean_level(window: Window, metric: Metric) -> float | None:
     return sum(value for _, value in points) / len(points) if points else None
 
 
-def share_of_scrapes(window: Window, metric: Metric, *, at_least: float) -> float | None:
-    """Share of the scrapes at which a gauge stood at or above a level, or None where it was never seen."""
-    points = levels(window, metric)
-    return sum(value >= at_least for _, value in points) / len(points) if points else None
-
-
 def increase(window: Window, metric: Metric) -> float | None:
     """How much a counter grew, over all its series; None where it was never seen after the first snapshot.
 

@@ -203,7 +203,6 @@ class EngineSpec:
     newest: str
     """The release this table was written for; newer ones are read the same way until somebody looks."""
     default_port: int
-    metrics_path: str = "/metrics"
     repeats: frozenset[str] = frozenset()
     """Labels whose series repeat one another: one series is taken, they are not added."""
     info_labels: str | None = None

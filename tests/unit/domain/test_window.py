@@ -21,7 +21,6 @@ from perfagent.domain.window import (
     observed,
     rate,
     resets,
-    share_of_scrapes,
     since_restart,
 )
 from support.windows import START_S, histogram, window
@@ -145,7 +144,6 @@ def test_what_is_never_seen_is_no_figure() -> None:
     assert rate(seen, Metric.PREEMPTIONS) is None
     assert observed(seen, Metric.TTFT) is None
     assert mean_level(seen, Metric.KV_USAGE) is None
-    assert share_of_scrapes(seen, Metric.KV_USAGE, at_least=0.5) is None
 
 
 def test_what_is_exported_and_never_happens_is_zero() -> None:
@@ -179,10 +177,6 @@ def test_what_is_not_a_number_is_not_measured() -> None:
 
 def test_a_counter_that_was_not_a_number_first_did_not_begin_at_zero() -> None:
     assert increase(window(preemptions="nan 1000 1001"), Metric.PREEMPTIONS) == 1
-
-
-def test_the_share_of_scrapes_counts_the_level_itself() -> None:
-    assert share_of_scrapes(window(kv_usage="0.5 0.9 _ 0.95", running="1x4"), Metric.KV_USAGE, at_least=0.9) == 2 / 3
 
 
 def test_edges_that_change_with_a_restart_leave_the_common_ones() -> None:
