@@ -26,6 +26,8 @@ from perfagent.workflows.codec import encode
 from perfagent.workflows.events import Event
 from perfagent.workflows.model import Approval, Phase, Plan, PlannedStage, Request, Rollout, StageRecord
 
+LONGEST_MONITORING_S = 3600.0
+"""A lone replica is compared with its own past in every stage, and the history reaches back six hours."""
 MOST_EVENTS = 500
 """Events that one answer holds, the newest; a rollout has a few dozen."""
 
@@ -41,7 +43,7 @@ class WorkflowIn(Model):
     """Wait for a person even where the plan itself needs no approval."""
     auto_rollout: bool = True
     """Go from stage to stage by verdict; otherwise a person promotes each stage."""
-    monitoring_duration_seconds: float = Field(600.0, gt=0, le=604_800, allow_inf_nan=False)
+    monitoring_duration_seconds: float = Field(600.0, gt=0, le=LONGEST_MONITORING_S)
     """How long each stage is observed, after the warm-up."""
     health_threshold: float | None = Field(None, ge=0, le=100)
     """Roll back when the canary's health score falls below this."""

@@ -168,6 +168,7 @@ async def test_a_service_without_an_actuator_is_told_the_flags_to_change(at: Sit
         ({"service": "chat", "config_changes": {"max_num_seqs": "many; rm -rf"}}, (422, "invalid-input")),
         ({"service": "chat", "config_changes": {"schedule_conservativeness": 1.0}}, (422, "invalid-input")),
         ({"service": "chat", "monitoring_duration_seconds": 0}, (422, "invalid-fields")),
+        ({"service": "chat", "monitoring_duration_seconds": 3601}, (422, "invalid-fields")),
         ({"service": "chat", "health_threshold": 101}, (422, "invalid-fields")),
     ],
 )

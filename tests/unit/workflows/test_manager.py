@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from perfagent.api.rollouts import LONGEST_MONITORING_S
 from perfagent.domain.errors import Conflict, IllegalTransition, NotFound, Unreachable
 from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.snapshot import Snapshot, Target
@@ -79,6 +80,15 @@ async def test_a_single_replica_is_first_observed_without_the_change() -> None:
     touched = await world.run(manager, rollout.id, until=lambda r: bool(r.touched))
     assert 270 <= touched.updated_at_s - START_S <= 310
     assert (await world.run(manager, rollout.id)).phase is Phase.COMPLETED
+
+
+async def test_the_longest_observation_that_callers_may_ask_for_leaves_a_single_replica_its_past() -> None:
+    world = World(service(1), scrape_s=60.0)
+    await world.warm_up(LONGEST_MONITORING_S)
+    manager = world.manager()
+    rollout = manager.create(request(monitoring_s=LONGEST_MONITORING_S))
+    ended = await world.run(manager, rollout.id, tick_s=60.0)
+    assert ended.phase is Phase.COMPLETED, ended.reason
 
 
 async def test_a_single_replica_that_shows_nothing_is_not_touched() -> None:
@@ -424,8 +434,10 @@ async def test_a_rollback_is_not_over_before_every_replica_reads_back_as_it_was_
     manager = world.manager()
     really_apply = world.fleet.apply
 
-    async def lose(_target: Target, _config: LaunchConfig) -> None:
-        return
+    lost = []
+
+    async def lose(target: Target, config: LaunchConfig) -> None:
+        lost.append((target.id, config))
 
     world.fleet.apply = lose  # type: ignore[method-assign]
     manager.abort(rollout.id, "bob", "enough")
@@ -434,6 +446,7 @@ async def test_a_rollback_is_not_over_before_every_replica_reads_back_as_it_was_
         await world.pass_time(10)
     assert manager.get(rollout.id).phase is Phase.ROLLING_BACK
     assert manager.get(rollout.id).trouble == "chat-0: it was told to, but does not run as it was stored"
+    assert set(lost) == {("chat-0", BEFORE)}
     world.fleet.apply = really_apply  # type: ignore[method-assign]
     assert (await world.run(manager, rollout.id)).phase is Phase.ROLLED_BACK
     assert set(world.fleet.configs.values()) == {BEFORE}
