@@ -1,7 +1,7 @@
 """`batch_limit`: requests wait although the KV cache has room, because no more may run at once.
 
-Where nobody told the limit it is inferred from a running count that stays flat under a queue. An engine that is busy
-with prompts also shows a flat count, so inference further asks that slots are mostly taken by decoding.
+Where nobody told the limit it is inferred from a running count that stands still under a queue. An engine that reads
+prompts all the time admits at an even pace and shows a still count too, so inference asks that it mostly decodes.
 """
 
 from perfagent.analysis.limits import LIMITS, Limits
@@ -24,7 +24,7 @@ def batch_limit(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     if told is None and not _may_infer(signals, limits):
         return None
     cap = peak if told is None else told
-    if running < cap * (limits.flat if told is None else limits.at_limit) or peak > cap:
+    if peak > cap or not signals.may_be_at_limit(limits.queueing_share):
         return None
     room = "KV usage is not exported" if kv is None else f"the KV cache is {kv:.0%} full"
     known = "" if told is not None else " (inferred: running never exceeds it while others wait)"
@@ -52,13 +52,12 @@ def batch_limit(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
 
 
 def _may_infer(signals: Signals, limits: Limits) -> bool:
-    peak, kv = signals.running_peak or 0.0, signals.kv_queueing
-    decode, prefill = signals.decode_s, signals.prefill_s
+    kv, read = signals.kv_queueing, signals.prompts_read
     return (
-        kv is not None
+        len(signals.queueing) >= limits.least_points
+        and kv is not None
         and kv < limits.kv_room
-        and peak >= signals.at_least(Knob.MAX_NUM_SEQS)
-        and decode is not None
-        and prefill is not None
-        and decode > prefill
+        and kv + (signals.prompt_kv_share or 0.0) < 1
+        and read is not None
+        and read < limits.reading_share
     )

@@ -55,7 +55,7 @@ def decode_bandwidth(signals: Signals, limits: Limits = LIMITS) -> Finding | Non
 def _line(signals: Signals, limits: Limits) -> tuple[float, float, float] | None:
     """(ITL of one request alone, ITL at the largest batch, that batch), seconds; None where ITL follows no line."""
     stretches = _stretches(signals)
-    if len(stretches) < limits.decode_stretches:
+    if len(stretches) < limits.least_points:
         return None
     running, gaps = [r for r, _ in stretches], [gap for _, gap in stretches]
     most, least = max(running), min(running)

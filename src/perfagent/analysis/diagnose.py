@@ -40,7 +40,10 @@ DETECTORS = (
         Cause.DECODE_BANDWIDTH, decode_bandwidth, (Metric.WAITING, Metric.RUNNING, Metric.ITL, Metric.KV_USAGE),
         over_time=True,
     ),
-    Detector(Cause.OVERLOAD, overload, (Metric.WAITING, Metric.RUNNING, Metric.FINISHED), over_time=True),
+    Detector(
+        Cause.OVERLOAD, overload, (Metric.WAITING, Metric.RUNNING, Metric.FINISHED, Metric.ITL, Metric.KV_USAGE),
+        over_time=True,
+    ),
 )  # fmt: skip
 
 EXPLAINS: dict[Cause, frozenset[Cause]] = {

@@ -16,8 +16,6 @@ from math import log
 
 from perfagent.analysis.signals import Signals
 from perfagent.analysis.slo import error_rate
-from perfagent.domain.metric import Metric
-from perfagent.domain.window import increase
 
 
 def health(signals: Signals) -> float | None:
@@ -47,7 +45,4 @@ def _latency(seconds: float | None, *, good_s: float, bad_s: float) -> float | N
 
 
 def _stability(signals: Signals) -> float | None:
-    finished = increase(signals.window, Metric.FINISHED)
-    if signals.preemptions is None or finished is None:
-        return None
-    return 1 - 0.7 * min(1.0, signals.preemptions / max(finished, 1.0))
+    return None if signals.evicted_share is None else 1 - 0.7 * min(1.0, signals.evicted_share)

@@ -10,17 +10,16 @@ class Limits:
     queueing_share: float = 0.5
     """Waiting at most scrapes is a queue; at fewer it is a burst that drains. Definition of "mostly"."""
     wait_share: float = 0.05
-    """A queue that takes less of a request's life than this hurts nobody. Definition of "negligible"."""
+    """A queue that takes less of a request's life than this hurts nobody, nor do evictions of fewer requests.
+    Definition of "negligible"."""
     kv_full: float = 0.9
     """KV usage from which on it binds. Source: SGLang hyperparameter tuning guide ("> 0.9" while requests wait)."""
     kv_room: float = 0.7
     """KV usage below which more requests surely fit. Source: catalogue of symptoms, table of binding constraints."""
     preemptions_per_min: float = 1.0
     """Evictions up to about one a minute are fine. Source: SGLang hyperparameter tuning guide."""
-    at_limit: float = 0.75
-    """Running / limit while others wait: a slot stands empty for a moment after each finish, at small limits often."""
-    flat: float = 0.8
-    """Running / its peak while others wait, from which on an unknown limit may be inferred."""
+    reading_share: float = 0.5
+    """Prompts being read on average, from which on prompts may be what all wait for. Definition of "mostly"."""
     step_fill: float = 0.6
     """Tokens per step / budget from which on steps count as filled: the estimate is coarse (mean ITL for step time)."""
     small_budget_tokens: float = 2048
@@ -29,8 +28,8 @@ class Limits:
     """ITL at the largest batch / of a request alone: from 2 on, most of a step is the batch's, not the weights'."""
     decode_correlation: float = 0.8
     """Correlation of ITL with running from which on ITL follows it: about two thirds of the variance explained."""
-    decode_stretches: int = 5
-    """Fewer points than this make no line: the chance of such a correlation by luck stays above 5 % up to four."""
+    least_points: int = 5
+    """Fewer points than this make no pattern: the chance of such a correlation by luck stays above 5 % up to four."""
     decode_batch: float = 8
     """Fewer requests than this do not make decoding heavy. Definition of a small batch."""
     prefill_token_share: float = 0.3

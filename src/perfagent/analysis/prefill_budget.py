@@ -18,7 +18,7 @@ def prefill_budget(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     if share is None or share < limits.queueing_share or prompt is None or step is None:
         return None
     kv = signals.kv_queueing
-    if (kv is not None and kv >= limits.kv_full) or _at_batch_limit(signals, limits):
+    if (kv is not None and kv >= limits.kv_full) or signals.at_limit(limits.queueing_share):
         return None
     told = signals.limit(Knob.MAX_NUM_BATCHED_TOKENS)
     if told is None and (kv is None or not _may_infer(signals, step, prompt, limits)):
@@ -51,17 +51,15 @@ def prefill_budget(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     )
 
 
-def _at_batch_limit(signals: Signals, limits: Limits) -> bool:
-    cap, running = signals.limit(Knob.MAX_NUM_SEQS), signals.running_queueing
-    return cap is not None and running is not None and running >= limits.at_limit * cap
-
-
 def _may_infer(signals: Signals, step: float, prompt: float, limits: Limits) -> bool:
-    """A backlog of prompts that outlast several small steps, on a server that is not known to allow larger ones."""
+    """A backlog of prompts that outlast several small steps, on a server that is not known to allow larger ones.
+
+    The tokens of a step are estimated, so they must be few enough for any budget that they may have filled to be small.
+    """
     decode, prefill = signals.decode_s, signals.prefill_s
-    small = signals.at_least(Knob.MAX_NUM_BATCHED_TOKENS) < limits.small_budget_tokens
+    small = max(signals.at_least(Knob.MAX_NUM_BATCHED_TOKENS), step / limits.step_fill) < limits.small_budget_tokens
     busy_reading = decode is not None and prefill is not None and prefill > decode
-    return small and busy_reading and prompt >= 4 * step
+    return small and busy_reading and prompt >= 4 * step and not signals.may_be_at_limit(limits.queueing_share)
 
 
 def _share_before_first_token(signals: Signals) -> float | None:

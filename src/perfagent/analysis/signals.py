@@ -13,7 +13,7 @@ from math import isfinite
 from perfagent.domain.histogram import Histogram, merge
 from perfagent.domain.knob import EffectiveConfig, Knob
 from perfagent.domain.metric import Metric
-from perfagent.domain.window import Window, increase, levels, observed
+from perfagent.domain.window import Window, increase, levels, mean_level, observed
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,27 @@ class Signals:
     def running_peak(self) -> float | None:
         """Most requests seen running while others waited."""
         return max((self.running[at] for at in self.queueing), default=None)
+
+    def stands_at(self, running: float, share: float) -> bool:
+        """Whether as many ran at this share of the queueing scrapes, give or take the slots just left.
+
+        A slot stays empty for up to two steps after its request has finished: engines plan one step ahead.
+        """
+        left = 2 * (self.finished_per_s or 0.0) * (self.itl_s or 0.0)
+        there = sum(self.running[at] >= running - left for at in self.queueing)
+        return bool(self.queueing) and there >= share * len(self.queueing)
+
+    def at_limit(self, share: float) -> bool:
+        """Whether running stands at its limit at this share of the queueing scrapes; False where nobody told it."""
+        cap = self.limit(Knob.MAX_NUM_SEQS)
+        return cap is not None and self.stands_at(cap, share)
+
+    def may_be_at_limit(self, share: float) -> bool:
+        """The same, but a count that stands still may be at a limit nobody told, unless all defaults are higher."""
+        peak = self.running_peak
+        if self.limit(Knob.MAX_NUM_SEQS) is not None or peak is None:
+            return self.at_limit(share)
+        return peak >= self.at_least(Knob.MAX_NUM_SEQS) and self.stands_at(peak, share)
 
     @property
     def kv_queueing(self) -> float | None:
@@ -152,6 +173,29 @@ class Signals:
         if self.e2e_s is None or self.decode_s is None or self.queue_s is None:
             return None
         return max(0.0, self.e2e_s - self.queue_s - self.decode_s)
+
+    @property
+    def prompts_read(self) -> float | None:
+        """Requests whose prompt is being read, on average while busy (Little's law). Near 1: somebody's always is."""
+        if self.finished_per_s is None or self.prefill_s is None:
+            return None
+        return self.finished_per_s * self.prefill_s
+
+    @property
+    def prompt_kv_share(self) -> float | None:
+        """Share of the KV cache that a mean prompt takes, tokens found in the prefix cache aside."""
+        capacity, prompt = mean_level(self.window, Metric.KV_CAPACITY), self.prompt_tokens_per_request
+        if not capacity or prompt is None:
+            return None
+        whole, computed = (increase(self.window, m) for m in (Metric.PROMPT_TOKENS, Metric.PROMPT_TOKENS_COMPUTED))
+        fresh = min(1.0, computed / whole) if whole and computed is not None else 1.0
+        return fresh * prompt / capacity
+
+    @property
+    def evicted_share(self) -> float | None:
+        """Evictions per finished request."""
+        finished = increase(self.window, Metric.FINISHED)
+        return None if self.preemptions is None or finished is None else self.preemptions / max(finished, 1.0)
 
     @cached_property
     def finished_per_s(self) -> float | None:

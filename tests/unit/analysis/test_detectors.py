@@ -66,8 +66,37 @@ def test_a_limit_below_every_default_is_not_inferred_when_the_flags_are_known_no
     assert Cause.BATCH_LIMIT not in causes(queued(), told({}, {Knob.MAX_NUM_SEQS: 128}))
 
 
-def test_a_queue_far_below_the_running_limit_is_not_the_batch_limit() -> None:
-    assert causes(queued(), told({Knob.MAX_NUM_SEQS: 256, Knob.MAX_NUM_BATCHED_TOKENS: 8192})) == [Cause.OVERLOAD]
+def test_a_queue_far_below_the_running_limit_with_room_in_the_steps_waits_for_something_unknown() -> None:
+    assert causes(queued(), told({Knob.MAX_NUM_SEQS: 256, Knob.MAX_NUM_BATCHED_TOKENS: 8192})) == []
+
+
+def test_a_queue_near_the_running_limit_but_seldom_at_it_is_not_the_batch_limit() -> None:
+    nearly = queued(running="8 9 8 7 9 8 8 7")
+    assert causes(nearly, told({Knob.MAX_NUM_SEQS: 10})) == []
+
+
+def test_slots_that_short_answers_leave_empty_for_a_step_still_count_as_taken() -> None:
+    churning = queued(running="52 56 50 54 58 53 51 55", finished="0..7000x8", itl=[[0.03] * 1250] * 7)
+    assert causes(churning, told({Knob.MAX_NUM_SEQS: 64})) == [Cause.BATCH_LIMIT]
+
+
+def test_a_still_count_on_a_server_that_reads_prompts_all_the_time_lets_no_limit_be_inferred() -> None:
+    reads = queued(prefill_time=[[1.0] * 5] * 7)
+    assert causes(reads) == []
+    assert causes(reads, told({Knob.MAX_NUM_SEQS: 8})) == [Cause.BATCH_LIMIT]
+
+
+def test_a_count_that_wavers_under_a_queue_lets_no_limit_be_inferred() -> None:
+    assert causes(queued(running="72 77 70 75 68 74 71 76")) == []
+
+
+def test_a_few_scrapes_let_no_limit_be_inferred() -> None:
+    assert causes(queued(waiting="0x5 9x3", running="3x5 8x3")) == []
+
+
+def test_prompts_too_large_for_what_is_free_let_no_limit_be_inferred() -> None:
+    large = queued(running="2x8", kv_usage="0.65x8", kv_capacity="1300x8")
+    assert causes(large) == []
 
 
 def test_a_short_burst_that_drains_is_no_finding() -> None:
@@ -94,6 +123,10 @@ def test_a_full_cache_that_holds_requests_back_is_a_shortage_without_any_evictio
     assert causes(queued(kv_usage="0.97x8"), told({Knob.MAX_NUM_SEQS: 256})) == [Cause.KV_CAPACITY]
 
 
+def test_a_full_cache_at_the_running_limit_holds_nobody_back_alone() -> None:
+    assert causes(queued(kv_usage="0.95x8"), told({Knob.MAX_NUM_SEQS: 8})) == []
+
+
 def test_a_full_cache_without_eviction_or_queue_is_a_well_packed_engine() -> None:
     packed = queued(kv_usage="0.97x8", waiting="0x8", queue_time=[[0.0] * 5] * 7)
     assert causes(packed, told({Knob.MAX_NUM_SEQS: 256})) == []
@@ -102,6 +135,72 @@ def test_a_full_cache_without_eviction_or_queue_is_a_well_packed_engine() -> Non
 def test_one_eviction_in_a_long_window_is_no_shortage() -> None:
     rare = queued(waiting="0x8", kv_usage="0.95x8", preemptions="0x7 1", every_s=60.0)
     assert causes(rare, told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
+def test_evictions_of_a_negligible_share_of_the_requests_are_no_shortage() -> None:
+    many = queued(waiting="0x8", kv_usage="0.95x8", preemptions="0..3x8", finished="0..700x8")
+    assert causes(many, told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
+def test_a_shortage_without_a_queue_is_as_severe_as_its_evictions_and_says_where_its_usage_was_seen() -> None:
+    calm = queued(waiting="0x8", kv_usage="0.95x8", preemptions="0..4x8", queue_time=[[0.0] * 5] * 7)
+    (finding,) = diagnose(calm, told({Knob.MAX_NUM_SEQS: 256})).findings
+    assert (finding.cause, finding.severity) == (Cause.KV_CAPACITY, Severity.MEDIUM)
+    assert finding.evidence[0].what == "at its peak"
+    assert "wait" not in finding.description
+
+
+def test_a_few_evictions_in_a_long_life_are_no_shortage_today() -> None:
+    old = lifetime(queued(waiting="0x8", kv_usage="0.95x8", preemptions="0..3x8", finished="0..9000x8").snapshots[-1])
+    assert causes(old) == []
+
+
+def flooded(**changed: object) -> Window:
+    """Prompts fill steps of 8,192 tokens, few run, the queue grows, and the KV cache has room."""
+    series: dict[str, object] = {
+        "running": "30 33 28 35 31 29 34 32",
+        "waiting": "5..60x8",
+        "kv_usage": "0.3x8",
+        "preemptions": "0x8",
+        "finished": "0..350x8",
+        "prompt_tokens": "0..700000x8",
+        "generation_tokens": "0..14000x8",
+        "prompt_length": [[2000] * 50] * 7,
+        "generation_length": [[40] * 50] * 7,
+        "itl": [[0.4] * 2000] * 7,
+        "queue_time": [[3.0] * 50] * 7,
+        "prefill_time": [[0.5] * 50] * 7,
+        "decode_time": [[15.6] * 50] * 7,
+        "e2e": [[19.1] * 50] * 7,
+        "ttft": [[3.5] * 50] * 7,
+    }
+    return window(**(series | changed))  # type: ignore[arg-type]
+
+
+USUAL = told({Knob.MAX_NUM_BATCHED_TOKENS: 8192, Knob.MAX_NUM_SEQS: 1024})
+
+
+def test_a_growing_queue_with_full_steps_of_the_usual_size_is_overload() -> None:
+    assert causes(flooded(), USUAL) == [Cause.OVERLOAD]
+    assert causes(flooded(running="60 30 45 61 33 58 40 35")) == [Cause.OVERLOAD]
+
+
+def test_a_growing_queue_is_not_overload_where_the_cache_may_be_what_it_waits_for() -> None:
+    assert causes(flooded(kv_usage="0.8x8"), USUAL) == []
+    unseen = diagnose(flooded(kv_usage=None), USUAL)
+    assert unseen.findings == ()
+    assert Cause.OVERLOAD in {spot.subject for spot in unseen.blind_spots}
+
+
+def test_a_growing_queue_is_not_overload_where_running_stands_still_at_a_limit_that_may_be_unknown() -> None:
+    still = flooded(running="200x8")
+    assert causes(still, told({Knob.MAX_NUM_BATCHED_TOKENS: 8192}, {Knob.MAX_NUM_SEQS: 128})) == []
+    assert causes(still, told({Knob.MAX_NUM_BATCHED_TOKENS: 8192}, {Knob.MAX_NUM_SEQS: 256})) == [Cause.OVERLOAD]
+
+
+def test_work_that_a_prefix_cache_might_spare_is_not_called_overload() -> None:
+    off = told({Knob.MAX_NUM_BATCHED_TOKENS: 8192, Knob.MAX_NUM_SEQS: 1024, Knob.ENABLE_PREFIX_CACHING: False})
+    assert causes(flooded(), off) == []
 
 
 def reading(**changed: object) -> Window:
@@ -138,6 +237,18 @@ def test_filled_steps_at_a_usual_token_budget_are_not_a_setting() -> None:
 
 def test_a_budget_that_is_switched_off_is_not_the_prefill_budget() -> None:
     assert Cause.PREFILL_BUDGET not in causes(reading(), told({Knob.MAX_NUM_BATCHED_TOKENS: -1}))
+
+
+def test_a_small_budget_is_inferred_only_from_steps_that_no_usual_budget_allows() -> None:
+    assert causes(reading()) == []
+    backlog: dict[str, object] = {"prefill_time": [[2.0] * 5] * 7, "e2e": [[5.5] * 5] * 7}
+    assert causes(reading(**backlog)) == [Cause.PREFILL_BUDGET]
+    assert causes(reading(**backlog, prompt_length=[[9000] * 5] * 7, itl=[[0.075] * 300] * 7)) == []
+
+
+def test_no_small_budget_is_inferred_where_prompts_may_be_read_one_at_a_time_by_a_running_limit() -> None:
+    single = reading(running="1x8", prefill_time=[[2.0] * 5] * 7, e2e=[[5.5] * 5] * 7)
+    assert causes(single) == []
 
 
 def test_steps_well_below_the_budget_are_not_the_prefill_budget() -> None:
