@@ -35,14 +35,12 @@ class DecodeBatch:
         """New blocks the next step takes."""
         return self._phases[-self.clock % self._block_size]
 
-    def step(self) -> list[Sequence]:
+    def step(self) -> tuple[Sequence, ...]:
         """One token for everyone; returns those that are complete, which have left."""
         self.clock += 1
         self.context_tokens += self.size
         self.tokens_to_come -= self.size
-        complete = self._due.pop(self.clock, None)
-        if complete is None:
-            return []
+        complete = tuple(self._due.pop(self.clock, ()))
         for sequence in complete:
             self._take_out(sequence)
         return complete

@@ -7,7 +7,7 @@ boundaries between steps: the step that ended is delivered, arrivals are taken i
 
 import math
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from perfagent.twin.decode_batch import DecodeBatch
 from perfagent.twin.kv_cache import KvCache
@@ -27,10 +27,10 @@ class _Plan:
     context_tokens: int = 0
     pairs: float = 0.0
     preempted: bool = False
-    newcomers: list[Sequence] = field(default_factory=list)  # decode for the first time since their prompt
-    computed: list[Sequence] = field(default_factory=list)  # prompt complete: one token each
-    complete: list[Sequence] = field(default_factory=list)  # last token
-    newcomers_since_s: list[float] = field(default_factory=list)  # their previous tokens
+    newcomers: tuple[Sequence, ...] = ()  # decode for the first time since their prompt
+    computed: tuple[Sequence, ...] = ()  # prompt complete: one token each
+    complete: tuple[Sequence, ...] = ()  # last token
+    newcomers_since_s: tuple[float, ...] = ()  # their previous tokens
     since_s: float = 0.0  # everybody else's previous token
     start_s: float = 0.0
     end_s: float = 0.0
@@ -45,6 +45,7 @@ class Replica:
         self.rules = rules
         self.step_time = step_time
         self.preemptions = 0
+        self._seats = rules.seats
         self._observer = observer
         self._now_s = start_s
         self._boundary_s = start_s
@@ -172,8 +173,8 @@ class Replica:
         plan.start_s, plan.end_s = self._boundary_s, self._boundary_s + duration_s
         if plan.decode_tokens:
             plan.since_s = self._decoded_s
-            here = [sequence for sequence in plan.newcomers if sequence.stage is not Stage.GONE]
-            plan.newcomers_since_s = [sequence.last_token_s for sequence in here]
+            if plan.newcomers:
+                plan.newcomers_since_s = tuple(s.last_token_s for s in plan.newcomers if s.stage is not Stage.GONE)
             self._decoded_s = plan.end_s
 
     # Planning
@@ -181,16 +182,13 @@ class Replica:
     def _plan(self) -> _Plan | None:
         """The next step, or None when nothing can be done yet."""
         plan = _Plan()
-        if self.rules.mixed:
-            if self._batch.size:
-                self._plan_decode(plan)
-            if self._prefilling or self._waiting:
-                self._plan_prefill(plan)
-        else:
-            if self._prefilling or self._waiting:
-                self._plan_prefill(plan)
-            if self._batch.size and not plan.prompt_tokens:
-                self._plan_decode(plan)
+        mixed = self.rules.mixed
+        if mixed and self._batch.size:
+            self._plan_decode(plan)
+        if self._prefilling or (self._waiting and len(self._running) < self._seats):
+            self._plan_prefill(plan)
+        if not mixed and self._batch.size and not plan.prompt_tokens:
+            self._plan_decode(plan)
         return plan if plan.prompt_tokens or plan.decode_tokens else None
 
     def _plan_decode(self, plan: _Plan) -> None:
@@ -202,7 +200,9 @@ class Replica:
             return
         pool.take(needed)
         plan.decode_tokens, plan.context_tokens = batch.size, batch.context_tokens
-        plan.newcomers, self._newcomers = self._newcomers, []
+        if self._newcomers:
+            plan.newcomers = tuple(self._newcomers)
+            self._newcomers.clear()
         plan.complete = batch.step()
         for sequence in plan.complete:
             sequence.stage = Stage.DRAINING
@@ -212,7 +212,7 @@ class Replica:
         for sequence in tuple(self._prefilling):
             if budget and sequence.stage is Stage.PREFILLING:
                 budget -= self._plan_chunk(plan, sequence, budget)
-        while budget and self._waiting and not plan.preempted and len(self._running) < self.rules.seats:
+        while budget and self._waiting and not plan.preempted and len(self._running) < self._seats:
             sequence = self._waiting[0]
             if not self._admit(sequence, budget):
                 break
@@ -232,7 +232,7 @@ class Replica:
         plan.pairs += chunk * (before + chunk / 2)
         if sequence.computed == sequence.tokens_to_compute:
             self._prefilling.remove(sequence)
-            plan.computed.append(sequence)
+            plan.computed += (sequence,)
             remaining = sequence.request.output_tokens - sequence.produced - 1
             if remaining:
                 sequence.stage = Stage.DECODING
@@ -240,7 +240,7 @@ class Replica:
                 self._newcomers.append(sequence)
             else:
                 sequence.stage = Stage.DRAINING
-                plan.complete.append(sequence)
+                plan.complete += (sequence,)
         return chunk
 
     def _admit(self, sequence: Sequence, budget: int) -> bool:
