@@ -21,7 +21,7 @@ def overload(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
         return None
     if signals.config.value(Knob.ENABLE_PREFIX_CACHING) is False or not _hardware_is_full(signals, limits):
         return None
-    growth = _growth(signals)
+    growth = signals.queue_growth
     if growth is None or growth < limits.growth or arrivals <= served:
         return None
     return Finding(
@@ -45,13 +45,3 @@ def _hardware_is_full(signals: Signals, limits: Limits) -> bool:
     budget = signals.at_least(Knob.MAX_NUM_BATCHED_TOKENS)
     usual = budget >= limits.small_budget_tokens
     return step >= (limits.step_fill * budget if usual else limits.small_budget_tokens)
-
-
-def _growth(signals: Signals) -> float | None:
-    """Mean queue in the second half of the busy scrapes over that in the first half."""
-    levels = [signals.waiting[at] for at in signals.busy if at in signals.waiting]
-    half = len(levels) // 2
-    if half < 2:
-        return None
-    early, late = sum(levels[:half]) / half, sum(levels[-half:]) / half
-    return late / max(early, 1.0)

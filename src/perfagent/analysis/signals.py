@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import pairwise
 from math import isfinite
 
+from perfagent.analysis.limits import LIMITS
 from perfagent.domain.histogram import Histogram, merge
 from perfagent.domain.knob import EffectiveConfig, Knob
 from perfagent.domain.metric import Metric
@@ -63,6 +64,13 @@ class Signals:
     def waiting_mean(self) -> float | None:
         """Waiting requests while busy."""
         return _mean(self.waiting, self.busy)
+
+    @cached_property
+    def queue_growth(self) -> float | None:
+        """Mean queue in the second half of the busy scrapes over that in the first half, taken as one at least."""
+        levels = [self.waiting[at] for at in self.busy if at in self.waiting]
+        half = len(levels) // 2
+        return None if half < 2 else sum(levels[-half:]) / max(sum(levels[:half]), half)
 
     @property
     def running_queueing(self) -> float | None:
@@ -206,11 +214,12 @@ class Signals:
     def arrivals_per_s(self) -> float | None:
         """Requests that came per busy second: as many as were counted, or more where the queue shows more.
 
-        Clients that give up are counted by few engines. Under a queue that stands, Little's law tells of them all the
-        same: a queue's length over the time spent in it is how many joined it.
+        Clients that give up are counted by few engines. Under a queue that keeps its length, Little's law tells of them
+        all the same: a queue's length over the time spent in it is how many joined it. A queue that grows or drains is
+        not as long as it was for those whose wait is booked.
         """
-        counted = self._counted_arrivals_per_s()
-        stands = len(self.queueing) * 2 >= len(self.busy) > 1
+        counted, growth = self._counted_arrivals_per_s(), self.queue_growth
+        stands = growth is not None and 1 / LIMITS.growth < growth < LIMITS.growth
         if not stands or not self.queue_s or self.waiting_mean is None:
             return counted
         joined = self.waiting_mean / self.queue_s
