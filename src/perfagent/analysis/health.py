@@ -9,7 +9,8 @@
 
 Sources of the latency marks: Nielsen's response-time limits (1 s keeps the flow of thought, 10 s keeps attention) and
 silent reading at about 240 words a minute, which is about 5 tokens a second. A factor that cannot be measured is left
-out; a server without traffic has none of the problems and scores 100.
+out; a server without traffic has none of the problems and scores 100, and one that has work but gave no answer has no
+score.
 """
 
 from math import log
@@ -19,10 +20,10 @@ from perfagent.analysis.slo import error_rate
 
 
 def health(signals: Signals) -> float | None:
-    """0–100, or None when the page told neither what runs nor what finished."""
-    if not signals.running and signals.finished_per_s is None:
-        return None
+    """0–100, or None when the page told neither what runs nor what finished, or work got no answer in the window."""
     waited = signals.ttft_s if signals.ttft_s is not None else signals.queue_s
+    if waited is None and signals.itl_s is None and (signals.busy or not signals.running):
+        return None
     factors = (
         _latency(waited, good_s=1.0, bad_s=10.0),
         _latency(signals.itl_s, good_s=0.2, bad_s=2.0),

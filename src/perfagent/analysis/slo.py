@@ -85,8 +85,10 @@ def _latency(windows: Sequence[Window], objective: Objective) -> SloStatus:
     quantile = seen.quantile(q)
     if quantile is None:
         raise AssertionError("a histogram with a mean has quantiles")
-    low, high = _complies(quantile.low, objective), _complies(quantile.high, objective)
-    compliant = low if low == high else None
+    less = objective.comparison is Comparison.LESS_THAN
+    # a quantile lies above its bucket's lower edge, so a target on that edge is missed
+    low = quantile.low < objective.target if less else quantile.low >= objective.target
+    compliant = low if low == _complies(quantile.high, objective) else None
     reason = "its bucket decides" if compliant is not None else "the target lies inside the quantile's bucket"
     return SloStatus(
         objective, quantile.value, compliant, reason, quantile.low, None if isinf(quantile.high) else quantile.high

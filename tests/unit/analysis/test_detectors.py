@@ -328,3 +328,17 @@ def test_clients_that_give_up_all_the_time_show_in_the_length_of_the_queue() -> 
 def test_a_restart_inside_the_window_is_told() -> None:
     restarted = queued(started_at_s=[100.0] * 4 + [900.0] * 4)
     assert any("restarted" in spot.reason for spot in diagnose(restarted, UNKNOWN).blind_spots)
+
+
+def test_a_growing_queue_is_longer_than_it_was_for_those_whose_wait_is_booked() -> None:
+    growing = window(
+        running="2x6", waiting="0..100x6", finished="0 10 20 30 40 50", queue_time=[[1.0] * 10] * 5, every_s=10.0
+    )
+    assert diagnose(growing, UNKNOWN).figures["arrivals_per_s"] == pytest.approx((50 + 100) / 50)
+
+
+def test_a_server_with_work_that_gives_no_answer_has_no_score() -> None:
+    stuck = window(
+        running="2x6", waiting="50x6", kv_usage="0.9x6", preemptions="0x6", finished="7x6", ttft=[[]] * 5, itl=[[]] * 5
+    )
+    assert diagnose(stuck, UNKNOWN).health is None

@@ -25,6 +25,11 @@ def test_a_quantile_decides_only_when_its_bucket_lies_on_one_side() -> None:
     assert above.compliant is False
 
 
+def test_a_target_on_a_bucket_edge_is_always_decided() -> None:
+    objectives = [Objective(SloMetric.TTFT, target, statistic=Statistic.P95) for target in (0.5, 1.0)]
+    assert [slo_status(SEEN, objective).compliant for objective in objectives] == [False, True]
+
+
 def test_throughput_is_tokens_per_second_of_the_window() -> None:
     status = slo_status(SEEN, Objective(SloMetric.THROUGHPUT, 20, Comparison.GREATER_THAN))
     assert status.current == pytest.approx(15)
