@@ -24,13 +24,16 @@ def raise_running_limit(case: Case) -> Draft | None:
         return None
     cap = case.finding.evidence[0].limit
     wished = max(2 * cap, HEADROOM * (_demand(case.figures) or BLIND_FACTOR / HEADROOM * cap))
-    room = _room(case.figures)
-    most = min(value for value in (room, case.config.number(Knob.MAX_NUM_BATCHED_TOKENS), wished) if value is not None)
+    room, budget = _room(case.figures), case.config.number(Knob.MAX_NUM_BATCHED_TOKENS)
+    switched_on = budget if budget is not None and budget > 0 else None
+    most = min(value for value in (room, switched_on, wished) if value is not None)
     target = _power_of_two(most, up=most == wished and (room is None or _next_power(wished) <= room))
     if target <= cap:
         return None
     served, arrivals = case.figures.get("finished_per_s"), case.figures.get("arrivals_per_s")
-    gain = arrivals / served if served and arrivals and arrivals > served else target / cap
+    gain = target / cap
+    if served and arrivals and arrivals > served:
+        gain = min(gain, arrivals / served)
     return Draft(
         Optimizer.BATCHING,
         Knob.MAX_NUM_SEQS,

@@ -51,6 +51,20 @@ def test_the_running_limit_stays_within_the_token_budget() -> None:
     assert changes(proposals) == [(Knob.MAX_NUM_SEQS, 64)]
 
 
+def test_a_token_budget_that_is_switched_off_bounds_nothing() -> None:
+    seen = diagnosis(Cause.BATCH_LIMIT, limit=8, running_mean=8, kv_usage_mean_ratio=0.02)
+    proposals = propose(seen, config("0.5.23", max_num_seqs=8, max_num_batched_tokens=-1), "sglang")
+    assert changes(proposals) == [(Knob.MAX_NUM_SEQS, 32)]
+
+
+def test_throughput_is_not_expected_to_grow_beyond_the_slots() -> None:
+    seen = diagnosis(Cause.BATCH_LIMIT, arrivals_per_s=100, finished_per_s=1, running_mean=8, kv_usage_mean_ratio=0.1)
+    (proposal,) = propose(seen, config(max_num_seqs=8), "vllm")
+    (throughput,) = [effect for effect in proposal.effects if effect.metric is Metric.GENERATION_TOKENS]
+    assert dict(proposal.change)[Knob.MAX_NUM_SEQS] == 32
+    assert throughput.high_ratio == 4
+
+
 def test_without_room_there_is_advice_instead_of_a_change() -> None:
     seen = diagnosis(Cause.BATCH_LIMIT, running_mean=8, kv_usage_mean_ratio=0.84)
     proposals = propose(seen, config(max_num_seqs=8), "vllm")
