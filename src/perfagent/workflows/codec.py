@@ -1,5 +1,10 @@
-"""Events as the journal keeps them: a kind and a JSON body."""
+"""Events as the journal keeps them: a kind and a JSON body.
 
+JSON here is Python's: it writes infinities, which a sum of figures from a page may be, so that what was written is
+always read.
+"""
+
+import json
 import re
 from typing import get_args
 
@@ -20,7 +25,8 @@ _ADAPTERS: dict[str, TypeAdapter[Event]] = {_kind(each): TypeAdapter(each) for e
 def encode(event: Event) -> tuple[str, str]:
     """The event as (kind, JSON body)."""
     kind = _kind(type(event))
-    return kind, _ADAPTERS[kind].dump_json(event).decode()
+    body = _ADAPTERS[kind].dump_python(event, mode="json")
+    return kind, json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
 def decode(kind: str, body: str) -> Event:

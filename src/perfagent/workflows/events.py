@@ -50,6 +50,7 @@ class Approved:
     who: str
     why: str
     plan_hash: str
+    """Compared when it was said, and never again: a later release may hash what it reads back differently."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,8 +153,6 @@ def _awaiting_approval(rollout: Rollout, event: Event) -> Rollout:
     plan = rollout.planned
     match event:
         case Approved(at_s, who, why, plan_hash):
-            if plan_hash != plan.hash:
-                raise IllegalTransition("the approval is for another plan than the present one; look at it again")
             approved = replace(rollout, approval=Approval(who, why, at_s, plan_hash))
             return _start(approved, plan, at_s, f"approved by {who}: {why}")
         case Rejected(_, who, why):

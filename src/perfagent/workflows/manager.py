@@ -92,9 +92,12 @@ class Manager:
 
         Like every verb: safe to repeat, and raises `NotFound`, or `IllegalTransition` where it does not apply.
         """
-        plan = self.get(rollout_id).plan
-        meant = plan_hash if plan_hash is not None else plan.hash if plan is not None else ""
-        return self._say(rollout_id, Approved(self._clock.now(), who, why, meant))
+        rollout = self.get(rollout_id)
+        present = rollout.plan.hash if rollout.plan is not None else ""
+        approved = Approved(self._clock.now(), who, why, plan_hash if plan_hash is not None else present)
+        if approved.plan_hash != present and not repeats(rollout, approved):
+            raise IllegalTransition("the approval is for another plan than the present one; look at it again")
+        return self._say(rollout_id, approved)
 
     def reject(self, rollout_id: str, who: str, why: str) -> Rollout:
         """Refuse the plan: nothing is ever touched."""

@@ -1,13 +1,19 @@
+import json
 from dataclasses import asdict
+from math import inf
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from perfagent.domain.errors import BadAnswer
+from perfagent.domain.metric import Metric
+from perfagent.domain.verdict import PairedWindow, StageVerdict, Verdict
 from perfagent.workflows.codec import decode, encode
-from perfagent.workflows.events import Approved, Event, Planned
+from perfagent.workflows.events import Approved, Event, Judged, Planned
 from perfagent.workflows.model import Plan
+from support.pages import FIXTURES
 from support.rollout_events import any_events, plans
 
 
@@ -24,6 +30,18 @@ def test_a_plan_that_was_read_back_has_the_hash_that_was_approved(plan: Plan) ->
     again = decode(*encode(Planned(0.0, plan)))
     assert isinstance(again, Planned)
     assert again.plan.hash == plan.hash
+
+
+def test_figures_that_add_up_to_infinity_are_read_as_they_were_written() -> None:
+    window = PairedWindow(0.0, 30.0, Metric.GENERATION_TOKENS, inf, 1.0, inf, 30.0, 1, 1)
+    judged = Judged(30.0, StageVerdict(Verdict.HOLD, (), (), (window,)), None)
+    assert decode(*encode(judged)) == judged
+
+
+def test_what_the_first_release_journalled_is_still_read() -> None:
+    """One event of each kind; a line is never changed, and a kind that comes later gets its own."""
+    written = [json.loads(line) for line in (FIXTURES / "journal.jsonl").read_text().splitlines()]
+    assert {type(decode(**line)) for line in written} == set(get_args(Event))
 
 
 def test_the_kind_is_the_events_name() -> None:

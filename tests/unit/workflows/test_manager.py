@@ -10,10 +10,10 @@ from perfagent.domain.errors import Conflict, IllegalTransition, NotFound, Unrea
 from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.verdict import Verdict
-from perfagent.store.memory import MemoryHistory
+from perfagent.store.memory import MemoryHistory, MemoryJournal
 from perfagent.workflows.events import Approved, Judged, Recovered, Stumbled, Touching
 from perfagent.workflows.manager import LOOK_S
-from perfagent.workflows.model import Phase, Rollout
+from perfagent.workflows.model import Pace, Phase, Rollout
 from support.rollouts import BEFORE, MORE_AT_ONCE, START_S, World, max_num_seqs, request, service
 
 
@@ -131,6 +131,18 @@ async def test_an_approval_of_another_plan_is_refused() -> None:
     waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
     with pytest.raises(IllegalTransition, match="another plan"):
         world.manager().approve(waiting.id, "bob", "stale", plan_hash="0" * 64)
+
+
+async def test_an_approval_still_holds_when_a_release_later_a_plan_says_more() -> None:
+    world = World(pace=Pace(max_unready=2))
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    world.manager().approve(waiting.id, "bob", "looks right")
+    older = MemoryJournal()  # of a release that did not know how many may be down at a time
+    for seq, at_s, kind, body in world.journal.events(waiting.id):
+        older.append(waiting.id, seq, at_s, kind, body.replace(',"max_unready":2', ""))
+    assert older.events(waiting.id) != world.journal.events(waiting.id)
+    world.journal = older
+    assert (await world.run(world.manager(), waiting.id)).phase is Phase.COMPLETED
 
 
 async def test_a_change_that_may_alter_answers_waits_for_approval_by_itself() -> None:
