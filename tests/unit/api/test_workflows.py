@@ -79,7 +79,7 @@ async def test_a_workflow_answers_at_once_and_the_loop_brings_it_to_its_end(at: 
     assert [event["kind"] for event in ended["events"]][:2] == ["requested", "planned"]
     assert ended["events_total"] == len(ended["events"])
     assert ended["fleet_percent"] == 100
-    assert ended["final_health_score"] is None  # these pages do not tell what runs
+    assert ended["final_health_score"] == 100
     assert [max_num_seqs(config) for config in fleet.configs.values()] == [64] * REPLICAS
 
 
