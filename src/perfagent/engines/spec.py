@@ -172,7 +172,8 @@ class Writing:
     lazy: bool
     """Series appear at their first observation; otherwise they are all there from the start, at zero."""
     info: tuple[str, tuple[tuple[str | None, tuple[str, ...]], ...]] | None = None
-    """The sample (value 1) whose labels are the configuration, and its labels by release, newest first."""
+    """The sample (value 1) whose labels are the configuration, and these by release, newest first; group `info` has
+    the labels that it carries besides."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)

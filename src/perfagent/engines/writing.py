@@ -70,7 +70,7 @@ def exposition(spec: EngineSpec, release: str | None, max_model_len: int) -> Exp
         families=tuple(_family(writing, family, at, max_model_len) for family in written),
         lazy=writing.lazy,
         info_name=name,
-        info_labels=_labels(writing, writing.families[0].group, at) if name is not None else (),
+        info_labels=_labels(writing, "info", at) if name is not None else (),
         info_keys=releases.pick(at, keys) or (),
         info_values=spec.info_values,
         started_at=spec.started_at,

@@ -44,19 +44,24 @@ def test_a_page_says_that_it_is_emulated_and_where_nobody_reads_numbers(engine: 
 
 
 @pytest.mark.parametrize(("engine", "release"), RELEASES)
-def test_names_types_and_edges_are_those_of_the_engines_own_pages(engine: str, release: str) -> None:
+def test_names_types_labels_and_edges_are_those_of_the_engines_own_pages(engine: str, release: str) -> None:
     paths = sorted(FIXTURES.glob(f"engines/{engine}/*{release}*"))
     assert paths
-    recorded = defaultdict(set)
+    recorded, labels = defaultdict(set), defaultdict(set)
     for path in paths:
         for family in text_string_to_metric_families(path.read_text()):
             for sample in family.samples:
                 recorded[sample.name, family.type].add(sample.labels.get("le"))
+                labels[sample.name].add(frozenset(sample.labels))
     for family in text_string_to_metric_families(page(after_a_burst(engine, release))):
         for sample in family.samples:
             if sample.name.endswith("tgi_request_input_length_bucket") or "generated_tokens_bucket" in sample.name:
                 continue  # their edges depend on the length limit
             assert (sample.name, family.type) in recorded, sample.name
+            if sample.name.endswith("_info"):  # tells the settings that somebody reads, of many
+                assert all(set(sample.labels) <= keys for keys in labels[sample.name])
+            else:
+                assert set(sample.labels) in labels[sample.name], sample
             if "request_prompt_tokens" not in sample.name and "request_generation_tokens" not in sample.name:
                 assert sample.labels.get("le") in recorded[sample.name, family.type], sample
 

@@ -61,6 +61,7 @@ WRITING = Writing(
     groups={
         "engine": ((None, (("engine", "{rank}"), ("model_name", "{model}"))),),
         "server": ((None, (("model_name", "{model}"),)),),
+        "info": ((None, (("engine", "{rank}"),)),),
         "http": ((None, (("handler", "/v1/completions"), ("method", "POST"))),),
     },
     # 0.26 is the oldest page at hand that says its capacity in tokens
