@@ -11,6 +11,7 @@ from perfagent.analysis.batch_limit import batch_limit
 from perfagent.analysis.decode_bandwidth import decode_bandwidth
 from perfagent.analysis.health import health
 from perfagent.analysis.kv_capacity import kv_capacity
+from perfagent.analysis.limits import LIMITS, Limits
 from perfagent.analysis.overload import overload
 from perfagent.analysis.prefill_budget import prefill_budget
 from perfagent.analysis.signals import Signals
@@ -75,7 +76,7 @@ def diagnose(window: Window, config: EffectiveConfig) -> Diagnosis:
         start_s=window.start_s,
         end_s=window.end_s,
         findings=tuple(kept),
-        blind_spots=(*blind, *_blind_to_settings(signals, seen), *_holes(window)),
+        blind_spots=(*blind, *_blind_to_settings(signals, seen), *_unexplained(signals, seen), *_holes(window)),
         health=health(signals),
         figures=figures(signals),
     )
@@ -121,6 +122,13 @@ def _blind_to_settings(signals: Signals, seen: list[Finding]) -> list[BlindSpot]
         )
         if cause not in found and signals.limit(knob) is None and knob not in signals.config.at_least
     ]
+
+
+def _unexplained(signals: Signals, seen: list[Finding], limits: Limits = LIMITS) -> list[BlindSpot]:
+    share, cost = signals.queue_share, signals.wait_share
+    if seen or share is None or share < limits.queueing_share or (cost is not None and cost < limits.wait_share):
+        return []
+    return [BlindSpot("queue", "requests wait, and nothing that was measured proves what for")]
 
 
 def _holes(window: Window) -> list[BlindSpot]:

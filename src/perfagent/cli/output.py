@@ -72,7 +72,7 @@ def _table(data: dict[str, Any]) -> None:
     if data["figures"]:
         out.print(Text("  ".join(f"{name} {_short(value)}" for name, value in data["figures"].items()), style="dim"))
     if not data["findings"]:
-        out.print(Text("Nothing holds this server back.", style="green"))
+        out.print(Text("No bottleneck found.", style="green"))
     for finding in data["findings"]:
         out.print(_finding(finding))
     for proposal in data["proposals"]:

@@ -72,7 +72,7 @@ class BlindSpot:
     """Something that could not be judged, and why."""
 
     subject: str
-    """A cause or a metric."""
+    """A cause, a metric, `window` or `queue`."""
     reason: str
 
 

@@ -67,7 +67,9 @@ def test_a_limit_below_every_default_is_not_inferred_when_the_flags_are_known_no
 
 
 def test_a_queue_far_below_the_running_limit_with_room_in_the_steps_waits_for_something_unknown() -> None:
-    assert causes(queued(), told({Knob.MAX_NUM_SEQS: 256, Knob.MAX_NUM_BATCHED_TOKENS: 8192})) == []
+    diagnosis = diagnose(queued(), told({Knob.MAX_NUM_SEQS: 256, Knob.MAX_NUM_BATCHED_TOKENS: 8192}))
+    assert diagnosis.findings == ()
+    assert "queue" in {spot.subject for spot in diagnosis.blind_spots}
 
 
 def test_a_queue_near_the_running_limit_but_seldom_at_it_is_not_the_batch_limit() -> None:
