@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from secrets import token_hex
 
-from perfagent.domain.errors import AgentError, Conflict, IllegalTransition, NotFound
+from perfagent.domain.errors import AgentError, BadAnswer, Conflict, IllegalTransition, NotFound
 from perfagent.ports import Journal
 from perfagent.workflows.codec import decode, encode
 from perfagent.workflows.effects import Effects
@@ -194,4 +194,7 @@ class Manager:
         return after
 
     def _read(self, rollout_id: str) -> Rollout:
-        return fold(rollout_id, (decode(kind, body) for _, _, kind, body in self._journal.events(rollout_id)))
+        try:
+            return fold(rollout_id, (decode(kind, body) for _, _, kind, body in self._journal.events(rollout_id)))
+        except (BadAnswer, IllegalTransition) as error:
+            raise type(error)(f"rollout {rollout_id}: {error}") from error

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from perfagent.api.rollouts import LONGEST_MONITORING_S
-from perfagent.domain.errors import Conflict, IllegalTransition, NotFound, Unreachable
+from perfagent.domain.errors import BadAnswer, Conflict, IllegalTransition, NotFound, Unreachable
 from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.verdict import Verdict
@@ -581,6 +581,14 @@ async def test_another_manager_on_the_same_journal_sees_the_same_rollouts() -> N
     assert again.get(ended.id) == ended
     assert [type(event) for _, event in again.events(ended.id)].count(Touching) == 10
     assert sum(isinstance(event, Judged) for _, event in again.events(ended.id)) == 3
+
+
+async def test_a_rollout_whose_journal_cannot_be_read_is_named() -> None:
+    world = World()
+    rollout = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    world.journal.append(rollout.id, rollout.seq, START_S, "teleported", "{}")
+    with pytest.raises(BadAnswer, match=f"rollout {rollout.id}: the journal has an event of a kind"):
+        world.manager()
 
 
 async def test_when_another_manager_was_faster_its_events_count() -> None:
