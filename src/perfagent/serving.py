@@ -25,7 +25,7 @@ def listen(host: str, port: int) -> socket.socket:
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         one.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError) as error:  # TypeError: what cannot be the name of a host
         one.close()
         raise InvalidInput(f"{host}:{port} cannot be listened on: {getattr(error, 'strerror', error)}") from error
     one.listen(128)
