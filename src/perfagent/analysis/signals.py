@@ -85,9 +85,10 @@ class Signals:
     def stands_at(self, running: float, share: float) -> bool:
         """Whether as many ran at this share of the queueing scrapes, give or take the slots just left.
 
-        A slot stays empty for up to two steps after its request has finished: engines plan one step ahead.
+        A slot stays empty for up to two steps after its request has finished: engines plan one step ahead. In each
+        step as many finish as run, over the steps that a request takes.
         """
-        left = 2 * (self.finished_per_s or 0.0) * (self.itl_s or 0.0)
+        left = 2 * (self.running_queueing or 0.0) * (self.itl_s or 0.0) / served if (served := self.served_s) else 0.0
         there = sum(self.running[at] >= running - left for at in self.queueing)
         return bool(self.queueing) and there >= share * len(self.queueing)
 
@@ -183,11 +184,16 @@ class Signals:
         return max(0.0, self.e2e_s - self.queue_s - self.decode_s)
 
     @property
+    def served_s(self) -> float | None:
+        """Mean time from scheduling to the last token."""
+        return None if self.prefill_s is None or self.decode_s is None else self.prefill_s + self.decode_s
+
+    @property
     def prompts_read(self) -> float | None:
-        """Requests whose prompt is being read, on average while busy (Little's law). Near 1: somebody's always is."""
-        if self.finished_per_s is None or self.prefill_s is None:
+        """Running requests whose prompt is being read, on average while busy. From 1 on somebody's always is."""
+        if not self.served_s or self.prefill_s is None or self.running_mean is None:
             return None
-        return self.finished_per_s * self.prefill_s
+        return self.running_mean * self.prefill_s / self.served_s
 
     @property
     def prompt_kv_share(self) -> float | None:

@@ -78,7 +78,8 @@ def test_a_queue_near_the_running_limit_but_seldom_at_it_is_not_the_batch_limit(
 
 
 def test_slots_that_short_answers_leave_empty_for_a_step_still_count_as_taken() -> None:
-    churning = queued(running="52 56 50 54 58 53 51 55", finished="0..7000x8", itl=[[0.03] * 1250] * 7)
+    short: dict[str, object] = {"decode_time": [[0.3] * 5] * 7, "prefill_time": [[0.03] * 5] * 7}
+    churning = queued(running="56 60 54 58 57 55 59 55", itl=[[0.03] * 1250] * 7, **short)
     assert causes(churning, told({Knob.MAX_NUM_SEQS: 64})) == [Cause.BATCH_LIMIT]
 
 
@@ -344,3 +345,9 @@ def test_a_server_with_work_that_gives_no_answer_has_no_score() -> None:
         running="2x6", waiting="50x6", kv_usage="0.9x6", preemptions="0x6", finished="7x6", ttft=[[]] * 5, itl=[[]] * 5
     )
     assert diagnose(stuck, UNKNOWN).health is None
+
+
+def test_a_server_whose_time_runs_faster_than_ours_is_read_alike() -> None:
+    assert causes(queued(finished="0..700x8", prompt_tokens="0..350000x8", generation_tokens="0..175000x8")) == [
+        Cause.BATCH_LIMIT
+    ]
