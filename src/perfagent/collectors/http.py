@@ -151,9 +151,10 @@ def _address(base: str, path: str) -> str:
     """
     try:
         url = httpx.URL(base)
-    except httpx.InvalidURL as error:
+        host = url.host  # which may only now be found to be no name: `xn--`
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise InvalidInput(f"{base!r} is no address: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not host:
         raise InvalidInput(f"{base!r} is no address: it begins with http:// or https:// and names a host")
     if url.userinfo or url.query or url.fragment:
         raise InvalidInput("an address holds no credentials, query or fragment: scheme, host, port and path alone")

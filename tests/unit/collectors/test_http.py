@@ -170,7 +170,16 @@ async def test_a_failure_on_the_wire_has_a_name(
 
 
 @pytest.mark.parametrize(
-    "url", ["replica:8000", "ftp://replica", "http://", "http://[::1", "http://me:secret@replica", "http://replica?a=1"]
+    "url",
+    [
+        "replica:8000",
+        "ftp://replica",
+        "http://",
+        "http://[::1",
+        "http://xn--",
+        "http://me:secret@replica",
+        "http://replica?a=1",
+    ],
 )
 async def test_what_is_no_address_is_refused_without_telling_secrets(scraper: HttpScraper, url: str) -> None:
     with pytest.raises(InvalidInput) as refused:
