@@ -68,7 +68,10 @@ class Signals:
     @cached_property
     def queue_growth(self) -> float | None:
         """Mean queue in the second half of the busy scrapes over that in the first half, taken as one at least."""
-        levels = [self.waiting[at] for at in self.busy if at in self.waiting]
+        return self._growth(self.busy)
+
+    def _growth(self, at: Sequence[float]) -> float | None:
+        levels = [self.waiting[t] for t in at if t in self.waiting]
         half = len(levels) // 2
         return None if half < 2 else sum(levels[-half:]) / max(sum(levels[:half]), half)
 
@@ -222,14 +225,19 @@ class Signals:
 
         Clients that give up are counted by few engines. Under a queue that keeps its length, Little's law tells of them
         all the same: a queue's length over the time spent in it is how many joined it. A queue that grows or drains is
-        not as long as it was for those whose wait is booked.
+        not as long as it was for those whose wait is booked; one that grew at first may have come to stand since.
         """
-        counted, growth = self._counted_arrivals_per_s(), self.queue_growth
-        stands = growth is not None and 1 / LIMITS.growth < growth < LIMITS.growth
-        if not stands or not self.queue_s or self.waiting_mean is None:
-            return counted
-        joined = self.waiting_mean / self.queue_s
-        return joined if counted is None else max(counted, joined)
+        known = (self._counted_arrivals_per_s(), self._joined_per_s(self.busy[len(self.busy) // 2 :]))
+        return max((value for value in known if value is not None), default=None)
+
+    def _joined_per_s(self, at: Sequence[float]) -> float | None:
+        """Those that joined the queue between these scrapes; None where it does not keep its length."""
+        growth, waiting = self._growth(at), _mean(self.waiting, at)
+        if growth is None or waiting is None or not 1 / LIMITS.growth < growth < LIMITS.growth:
+            return None
+        part = self.window.between(at[0], at[-1])
+        spent = None if part is None else observed(part, Metric.QUEUE_TIME)
+        return waiting / spent.mean if spent is not None and spent.mean else None
 
     def _counted_arrivals_per_s(self) -> float | None:
         """Those finished plus those that now run or wait in addition.

@@ -323,7 +323,7 @@ def test_clients_that_give_up_at_the_end_do_not_hide_how_many_came() -> None:
 
 def test_clients_that_give_up_all_the_time_show_in_the_length_of_the_queue() -> None:
     standing = window(
-        running="2x6", waiting="30x6", finished="0 10 20 30 40 50", queue_time=[[6.0] * 10] * 5, every_s=10.0
+        running="2x9", waiting="0..24x4 30x5", finished="0..80x9", queue_time=[[6.0] * 10] * 8, every_s=10.0
     )
     assert diagnose(standing, UNKNOWN).figures["arrivals_per_s"] == pytest.approx(30 / 6)
 
