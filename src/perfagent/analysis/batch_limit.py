@@ -8,7 +8,6 @@ from perfagent.analysis.limits import LIMITS, Limits
 from perfagent.analysis.severity import of_wait
 from perfagent.analysis.signals import Signals
 from perfagent.domain.finding import Cause, Evidence, Finding, Symptom
-from perfagent.domain.knob import Knob
 from perfagent.domain.metric import Metric
 
 
@@ -20,7 +19,7 @@ def batch_limit(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     kv, wait_share = signals.kv_queueing, signals.wait_share
     if (kv is not None and kv >= limits.kv_full) or (wait_share is not None and wait_share < limits.wait_share):
         return None
-    told = signals.limit(Knob.MAX_NUM_SEQS)
+    told = signals.seats
     if told is None and not _may_infer(signals, limits):
         return None
     cap = peak if told is None else told
@@ -54,7 +53,8 @@ def batch_limit(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
 def _may_infer(signals: Signals, limits: Limits) -> bool:
     kv, read = signals.kv_queueing, signals.prompts_read
     return (
-        len(signals.queueing) >= limits.least_points
+        signals.ranks == 1
+        and len(signals.queueing) >= limits.least_points
         and kv is not None
         and kv < limits.kv_room
         and kv + (signals.prompt_kv_share or 0.0) < 1

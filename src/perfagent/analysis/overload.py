@@ -39,7 +39,7 @@ def overload(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
 
 
 def _hardware_is_full(signals: Signals, limits: Limits) -> bool:
-    kv, step = signals.kv_queueing, signals.step_tokens
+    kv, step = signals.kv_queueing, signals.step_tokens(signals.queueing_pairs)
     if kv is None or kv >= limits.kv_room or step is None or signals.may_be_at_limit(limits.queueing_share):
         return False
     budget = signals.at_least(Knob.MAX_NUM_BATCHED_TOKENS)

@@ -13,40 +13,48 @@ from perfagent.domain.metric import Metric
 
 
 def prefill_budget(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
-    """Requests wait, the KV cache has room, running is below its limit, and steps are full at a small budget."""
-    share, prompt, step = signals.queue_share, signals.prompt_tokens_per_request, signals.step_tokens
-    if share is None or share < limits.queueing_share or prompt is None or step is None:
+    """Prompts wait to be read, the KV cache has room, running is below its limit, and steps are full at a small budget.
+
+    They wait in the queue or, where the budget is known, among the running: somebody's prompt is always being read.
+    """
+    queue, reading = signals.queue_share, signals.prompts_read
+    queued = queue is not None and queue >= limits.queueing_share
+    told = signals.limit(Knob.MAX_NUM_BATCHED_TOKENS)
+    if not queued and (told is None or reading is None or reading < 1):
         return None
-    kv = signals.kv_queueing
+    prompt = signals.prompt_tokens_per_request
+    step = signals.step_tokens(signals.queueing_pairs if queued else signals.busy_pairs)
+    if prompt is None or step is None:
+        return None
+    kv = signals.kv_queueing if queued else signals.kv_mean
     if (kv is not None and kv >= limits.kv_full) or signals.at_limit(limits.queueing_share):
         return None
-    told = signals.limit(Knob.MAX_NUM_BATCHED_TOKENS)
     if told is None and (kv is None or not _may_infer(signals, step, prompt, limits)):
         return None
     budget = step if told is None else told
     if not 0 < budget < limits.small_budget_tokens or prompt <= budget or step < limits.step_fill * budget:
         return None
-    pieces = prompt / budget
     how = "" if told is not None else " (inferred from token rates and ITL)"
-    wait_share = _share_before_first_token(signals)
+    waiting = signals.waiting_mean or 0.0
+    queue_or_batch = (
+        f"and {waiting:.0f} requests wait behind them" if queued else f"{reading or 0:.1f} prompts at a time"
+    )
     return Finding(
         Cause.PREFILL_BUDGET,
         Symptom.HIGH_LATENCY,
-        of_wait(wait_share),
+        of_wait(_share_before_first_token(signals)),
         round(signals.certainty * (0.9 if told is not None else 0.6), 2),
         signals.window.target,
-        f"Prompts of {prompt:.0f} tokens are read in about {pieces:.0f} steps of at most {budget:.0f} tokens{how}, "
-        f"and {signals.waiting_mean or 0:.0f} requests wait behind them.",
+        f"Prompts of {prompt:.0f} tokens are read in about {prompt / budget:.0f} steps of at most {budget:.0f} tokens"
+        f"{how}, {queue_or_batch}.",
         (
-            Evidence(
-                Metric.STEP_TOKENS, "tokens per step while others wait", step, budget, "steps well below the budget"
-            ),
+            Evidence(Metric.STEP_TOKENS, "tokens per step", step, budget, "steps well below the budget"),
             Evidence(
                 Metric.PROMPT_LENGTH, "mean of finished requests", prompt, budget, "prompts that fit into one step"
             ),
-            Evidence(
-                Metric.WAITING, "mean while busy", signals.waiting_mean or 0.0, 1.0, "nobody waiting at most scrapes"
-            ),
+            Evidence(Metric.WAITING, "mean while busy", waiting, 1.0, "nobody waiting at most scrapes")
+            if queued
+            else Evidence(Metric.RUNNING, "prompts being read, mean", reading or 0.0, 1.0, "often no prompt to read"),
         ),
     )
 

@@ -95,17 +95,29 @@ class Signals:
         there = sum(self.running[at] >= running - left for at in self.queueing)
         return bool(self.queueing) and there >= share * len(self.queueing)
 
+    @cached_property
+    def ranks(self) -> int:
+        """Engine ranks behind the server, each with a batch of its own: each tells how many it runs."""
+        return (
+            max((len(snapshot.scalars.get(Metric.RUNNING, ())) for snapshot in self.window.snapshots), default=0) or 1
+        )
+
+    @property
+    def seats(self) -> float | None:
+        """Requests that may run at once, over all ranks: engines limit each rank by itself."""
+        limit = self.limit(Knob.MAX_NUM_SEQS)
+        return None if limit is None else limit * self.ranks
+
     def at_limit(self, share: float) -> bool:
         """Whether running stands at its limit at this share of the queueing scrapes; False where nobody told it."""
-        cap = self.limit(Knob.MAX_NUM_SEQS)
-        return cap is not None and self.stands_at(cap, share)
+        return self.seats is not None and self.stands_at(self.seats, share)
 
     def may_be_at_limit(self, share: float) -> bool:
         """The same, but a count that stands still may be at a limit nobody told, unless all defaults are higher."""
         peak = self.running_peak
-        if self.limit(Knob.MAX_NUM_SEQS) is not None or peak is None:
+        if self.seats is not None or peak is None:
             return self.at_limit(share)
-        return peak >= self.at_least(Knob.MAX_NUM_SEQS) and self.stands_at(peak, share)
+        return peak >= self.ranks * self.at_least(Knob.MAX_NUM_SEQS) and self.stands_at(peak, share)
 
     @property
     def kv_queueing(self) -> float | None:
@@ -286,13 +298,11 @@ class Signals:
         whole = served_s + self.wait_s
         return self.wait_s / whole if whole > 0 else None
 
-    @property
-    def step_tokens(self) -> float | None:
-        """Tokens computed per step while requests waited, from token rates and ITL.
+    def step_tokens(self, pairs: Sequence[Window]) -> float | None:
+        """Tokens that a rank computed per step in these stretches, from token rates and ITL.
 
         Not read from the step histogram: engines book a whole prompt in the step that finishes it.
         """
-        pairs = self.queueing_pairs
         seconds = sum(pair.span_s for pair in pairs)
         gaps = _merged(pairs, Metric.ITL)
         prompt = _grown(pairs, Metric.PROMPT_TOKENS_COMPUTED)
@@ -301,7 +311,7 @@ class Signals:
         generated = _grown(pairs, Metric.GENERATION_TOKENS)
         if seconds <= 0 or gaps is None or gaps.mean is None or prompt is None or generated is None:
             return None
-        return (prompt + generated) / seconds * gaps.mean
+        return (prompt + generated) / seconds * gaps.mean / self.ranks
 
     def busy_rate(self, metric: Metric) -> float | None:
         """Increase of a counter per busy second."""

@@ -22,9 +22,10 @@ def raise_running_limit(case: Case) -> Draft | None:
     """Answers `batch_limit`: as many slots as the arrivals need with headroom, within the room of the KV cache."""
     if case.finding.cause is not Cause.BATCH_LIMIT:
         return None
-    cap = case.finding.evidence[0].limit
-    wished = max(2 * cap, HEADROOM * (_demand(case.figures) or BLIND_FACTOR / HEADROOM * cap))
-    room, budget = _room(case.figures), case.config.number(Knob.MAX_NUM_BATCHED_TOKENS)
+    cap, ranks = _limit_of_a_rank(case)
+    demand, room = (None if value is None else value / ranks for value in (_demand(case.figures), _room(case.figures)))
+    wished = max(2 * cap, HEADROOM * (demand or BLIND_FACTOR / HEADROOM * cap))
+    budget = case.config.number(Knob.MAX_NUM_BATCHED_TOKENS)
     switched_on = budget if budget is not None and budget > 0 else None
     most = min(value for value in (room, switched_on, wished) if value is not None)
     target = _power_of_two(most, up=most == wished and (room is None or _next_power(wished) <= room))
@@ -69,6 +70,12 @@ def raise_token_budget(case: Case) -> Draft | None:
         ("the slowest gaps between tokens grow while prompts are read", "activations leave a little less KV cache"),
         0.8,
     )
+
+
+def _limit_of_a_rank(case: Case) -> tuple[float, float]:
+    """The limit as the flag says it, and how many ranks it holds for each: the finding tells that of the server."""
+    whole, told = case.finding.evidence[0].limit, case.config.number(Knob.MAX_NUM_SEQS)
+    return (told, whole / told) if told else (whole, 1.0)
 
 
 def _demand(figures: Mapping[str, float]) -> float | None:

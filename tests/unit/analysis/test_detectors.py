@@ -89,6 +89,14 @@ def test_a_still_count_on_a_server_that_reads_prompts_all_the_time_lets_no_limit
     assert causes(reads, told({Knob.MAX_NUM_SEQS: 8})) == [Cause.BATCH_LIMIT]
 
 
+def test_the_limit_holds_for_each_rank_of_a_server() -> None:
+    two_ranks = queued(running={"0": "4x8", "1": "4x8"}, waiting={"0": "0..30x8", "1": "5..30x8"})
+    finding = diagnose(two_ranks, told({Knob.MAX_NUM_SEQS: 4})).findings[0]
+    assert (finding.cause, finding.evidence[0].limit) == (Cause.BATCH_LIMIT, 8)
+    assert causes(two_ranks, told({Knob.MAX_NUM_SEQS: 8})) == []
+    assert causes(two_ranks) == []
+
+
 def test_a_count_that_wavers_under_a_queue_lets_no_limit_be_inferred() -> None:
     assert causes(queued(running="72 77 70 75 68 74 71 76")) == []
 
@@ -231,6 +239,22 @@ def reading(**changed: object) -> Window:
 def test_filled_steps_at_a_small_token_budget_are_the_prefill_budget() -> None:
     config = told({Knob.MAX_NUM_BATCHED_TOKENS: 512}, {Knob.MAX_NUM_SEQS: 128})
     assert causes(reading(), config) == [Cause.PREFILL_BUDGET]
+
+
+def test_prompts_that_wait_among_the_running_for_small_steps_are_the_prefill_budget() -> None:
+    unqueued = {
+        "waiting": "0x8",
+        "queue_time": [[0.0] * 5] * 7,
+        "prefill_time": [[2.0] * 5] * 7,
+        "e2e": [[3.5] * 5] * 7,
+    }
+    diagnosis = diagnose(reading(**unqueued), told({Knob.MAX_NUM_BATCHED_TOKENS: 512}, {Knob.MAX_NUM_SEQS: 128}))
+    assert [finding.cause for finding in diagnosis.findings] == [Cause.PREFILL_BUDGET]
+    assert diagnosis.findings[0].severity is Severity.CRITICAL
+    assert "1.6 prompts at a time" in diagnosis.findings[0].description
+    assert causes(reading(**unqueued)) == []
+    now_and_then = unqueued | {"prefill_time": [[0.4] * 5] * 7, "e2e": [[1.9] * 5] * 7}
+    assert causes(reading(**now_and_then), told({Knob.MAX_NUM_BATCHED_TOKENS: 512})) == []
 
 
 def test_filled_steps_at_a_usual_token_budget_are_not_a_setting() -> None:

@@ -45,6 +45,14 @@ def test_the_running_limit_is_not_raised_past_the_room_of_the_cache() -> None:
     assert changes(propose(seen, config(max_num_seqs=8), "vllm")) == [(Knob.MAX_NUM_SEQS, 16)]
 
 
+def test_the_running_limit_of_several_ranks_is_that_of_each() -> None:
+    seen = diagnosis(
+        Cause.BATCH_LIMIT, limit=16, arrivals_per_s=10, finished_per_s=4, e2e_mean_s=12, queue_mean_s=9.5,
+        running_mean=16, kv_usage_mean_ratio=0.02,
+    )  # fmt: skip
+    assert changes(propose(seen, config(max_num_seqs=8), "vllm")) == [(Knob.MAX_NUM_SEQS, 32)]
+
+
 def test_the_running_limit_stays_within_the_token_budget() -> None:
     seen = diagnosis(Cause.BATCH_LIMIT, limit=48, running_mean=48, kv_usage_mean_ratio=0.1)
     proposals = propose(seen, config(max_num_seqs=48, max_num_batched_tokens=64), "vllm")
