@@ -1,4 +1,4 @@
-"""Every engine in `ENGINES`, every page in its fixtures folder, every recording at hand."""
+"""Every engine in `ENGINES`, and every page in its fixtures folder."""
 
 import json
 from pathlib import Path
@@ -9,17 +9,15 @@ from hypothesis import strategies as st
 
 from perfagent import engines
 from perfagent.domain.knob import Change, Knob, LaunchConfig
-from perfagent.domain.metric import Metric
 from perfagent.engines.spec import EngineSpec, Type
 from perfagent.engines.values import write
 from support import engine_contract as contract
-from support.pages import CAPTURES, DERIVED, FIXTURES, by_reference
+from support.pages import CAPTURES, FIXTURES, by_reference
 
 SPECS = list(engines.ENGINES.values())
 FOLDERS = FIXTURES / "engines"
 PAGES = [(spec, page) for spec in SPECS for page in contract.pages(FOLDERS / spec.name)]
 FACTS = [(spec, *fact) for spec in SPECS for fact in contract.facts(FOLDERS / spec.name)]
-RECORDED = sorted(path for folder in CAPTURES.glob("*/*") for path in sorted(folder.glob("*.prom"))[::12])
 
 
 def name(value: object) -> str:
@@ -53,26 +51,6 @@ def test_figures_are_those_that_a_person_reads(
 @pytest.mark.parametrize("path", sorted((FOLDERS / "unrecognised").glob("*.prom")), ids=lambda path: path.name)
 def test_a_page_without_an_engines_own_series_is_nobodys(path: Path) -> None:
     assert engines.recognise(sample.name for sample in by_reference(path.read_text())) is None
-
-
-@pytest.mark.parametrize("path", RECORDED + sorted(DERIVED.glob("*.txt")), ids=lambda path: f"{path.parts[-3:]}")
-def test_every_recording_at_hand_is_read(path: Path) -> None:
-    if path.name == "disable_log_stats.prom":
-        return
-    samples = by_reference(path.read_text())
-    engine = engines.recognise(sample.name for sample in samples)
-    assert engine is not None
-    assert engine in str(path)
-    page = engines.read(engine, samples, target="r1", at_s=contract.AT_S)
-    assert page.scalars
-    by_name = {sample.name: sample.value for sample in samples if not sample.labels or engine != "tgi"}
-    running = {
-        "vllm": "vllm:num_requests_running",
-        "sglang": "sglang:num_running_reqs",
-        "tgi": "tgi_batch_current_size",
-    }
-    if "dp2" not in path.name and running[engine] in by_name:
-        assert contract.figure(page, Metric.RUNNING) == by_name[running[engine]]
 
 
 @pytest.mark.parametrize(
