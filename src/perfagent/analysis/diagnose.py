@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from perfagent.analysis.batch_limit import batch_limit
 from perfagent.analysis.decode_bandwidth import decode_bandwidth
+from perfagent.analysis.errors import errors
 from perfagent.analysis.health import health
 from perfagent.analysis.kv_capacity import kv_capacity
 from perfagent.analysis.limits import LIMITS, Limits
 from perfagent.analysis.overload import overload
 from perfagent.analysis.prefill_budget import prefill_budget
 from perfagent.analysis.signals import Signals
+from perfagent.analysis.speculation_waste import speculation_waste
 from perfagent.domain.finding import BlindSpot, Cause, Diagnosis, Finding
 from perfagent.domain.knob import EffectiveConfig, Knob
 from perfagent.domain.metric import Metric
@@ -31,6 +33,8 @@ class Detector:
     needs: tuple[Metric, ...]
     over_time: bool = False
     """True when one page, without a window, cannot show it."""
+    only_if_told: bool = False
+    """True when an engine that can tell these metrics shows them only where there is something to judge."""
 
 
 DETECTORS = (
@@ -45,6 +49,11 @@ DETECTORS = (
         Cause.OVERLOAD, overload, (Metric.WAITING, Metric.RUNNING, Metric.FINISHED, Metric.ITL, Metric.KV_USAGE),
         over_time=True,
     ),
+    Detector(
+        Cause.SPECULATION_WASTE, speculation_waste, (Metric.DRAFT_TOKENS, Metric.ACCEPTED_TOKENS),
+        over_time=True, only_if_told=True,
+    ),
+    Detector(Cause.ERRORS, errors, (Metric.FINISHED, Metric.FAILED), over_time=True, only_if_told=True),
 )  # fmt: skip
 
 EXPLAINS: dict[Cause, frozenset[Cause]] = {
@@ -105,9 +114,9 @@ def _blind_to_metrics(window: Window) -> list[BlindSpot]:
     carried = {metric for snapshot in window.snapshots for metric in (*snapshot.scalars, *snapshot.histograms)}
     spots = []
     for detector in DETECTORS:
-        missing = [metric for metric in detector.needs if metric not in carried]
-        if missing:
-            why = "; ".join(gap(window.engine, m) or f"{m} was not on the page" for m in missing)
+        reasons = {metric: gap(window.engine, metric) for metric in detector.needs if metric not in carried}
+        if any(reason is not None or not detector.only_if_told for reason in reasons.values()):
+            why = "; ".join(dict.fromkeys(reason or f"{m} was not on the page" for m, reason in reasons.items()))
             spots.append(BlindSpot(detector.cause, why))
     return spots
 

@@ -1,13 +1,15 @@
 """Diagnoses of several replicas → one for their service.
 
-A cause belongs to the service when at least half of the replicas show it; what fewer show is theirs alone and is told
-as a blind spot of the service's view, so that the fleet is never tuned for one odd replica.
+A cause belongs to the service when more than half of the replicas show it; what fewer show is theirs alone and is told
+as a blind spot of the service's view, so that the fleet is never tuned for one odd replica. A replica that is merely
+slower than its peers is a finding of its own.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean, median
 
+from perfagent.analysis.replica_outlier import replica_outliers
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.finding import BlindSpot, Cause, Diagnosis, Finding
 
@@ -25,12 +27,13 @@ def of_service(service: str, diagnoses: Sequence[Diagnosis]) -> Diagnosis:
     for diagnosis in diagnoses:
         for finding in diagnosis.findings:
             by_cause.setdefault(finding.cause, []).append(finding)
-    shared = [_shared(found, len(diagnoses)) for found in by_cause.values() if 2 * len(found) >= len(diagnoses)]
+    shared = [_shared(found, len(diagnoses)) for found in by_cause.values() if 2 * len(found) > len(diagnoses)]
+    shared += replica_outliers(diagnoses)
     shared.sort(key=lambda f: (f.severity.rank, f.confidence), reverse=True)
     odd = [
         BlindSpot(cause, f"only {', '.join(f.target for f in found)} of {len(diagnoses)} replicas")
         for cause, found in by_cause.items()
-        if 2 * len(found) < len(diagnoses)
+        if 2 * len(found) <= len(diagnoses)
     ]
     healths = [d.health for d in diagnoses if d.health is not None]
     return Diagnosis(

@@ -34,6 +34,20 @@ class Limits:
     """Fewer requests than this do not make decoding heavy. Definition of a small batch."""
     prefill_token_share: float = 0.3
     """Prompt tokens / all tokens above which slow steps may be prefill's doing. Definition of decode-dominated."""
+    refused_drafts: float = 1.0
+    """Refused drafts per token generated from which on more work is thrown away than delivered. Definition."""
+    accepted_drafts: float = 0.1
+    """Share of the tokens that were drafts below which speculation hardly helps. Definition of "hardly"."""
+    tokens_for_a_share: float = 1000
+    """Tokens from which on such shares are no accident: the tenth then has a standard error of one in a hundred."""
+    error_share: float = 0.01
+    """Failures from which on requests fail: 99 % is the loosest availability that SRE handbooks speak of."""
+    least_peers: int = 3
+    """Peers below which nobody can say what is usual: two that differ are both odd."""
+    outlier_ratio: float = 1.5
+    """Slower than the peers' median by half: what no pair of equal machines differs by. Definition of "slow"."""
+    outlier_sds: float = 3.5
+    """Robust standard deviations from the median. Source: Iglewicz and Hoaglin, how to detect and handle outliers."""
     growth: float = 1.25
     """Later queue / earlier queue from which on it grows. Poisson arrivals below capacity do not sustain it."""
 

@@ -14,6 +14,9 @@ class Cause(StrEnum):
     PREFILL_BUDGET = "prefill_budget"
     DECODE_BANDWIDTH = "decode_bandwidth"
     OVERLOAD = "overload"
+    SPECULATION_WASTE = "speculation_waste"
+    ERRORS = "errors"
+    REPLICA_OUTLIER = "replica_outlier"
 
 
 class Symptom(StrEnum):
@@ -23,6 +26,7 @@ class Symptom(StrEnum):
     QUEUE_BUILDUP = "queue_buildup"
     MEMORY_PRESSURE = "memory_pressure"
     LOW_THROUGHPUT = "low_throughput"
+    ERROR_RATE = "error_rate"
 
 
 class Severity(StrEnum):

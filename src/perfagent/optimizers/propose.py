@@ -83,7 +83,16 @@ def _proposal(
     )
 
 
+_ADVICE = {
+    Cause.SPECULATION_WASTE: "Draft fewer tokens per step, or switch speculative decoding off.",
+    Cause.ERRORS: "Read the server's log: no setting is tuned for failures.",
+    Cause.REPLICA_OUTLIER: "Drain this replica and look at its machine; its settings are those of its peers.",
+}
+
+
 def _advice(finding: Finding, diagnosis: Diagnosis) -> Advice:
+    if finding.cause in _ADVICE:
+        return Advice(finding.cause, _ADVICE[finding.cause])
     if finding.cause is Cause.OVERLOAD:
         served, arrivals = diagnosis.figures.get("finished_per_s"), diagnosis.figures.get("arrivals_per_s")
         times = f"about {arrivals / served:.1f} times the replicas" if served and arrivals else "more replicas"

@@ -3,7 +3,7 @@ from collections.abc import Mapping
 import pytest
 
 from perfagent.analysis import diagnose
-from perfagent.domain.finding import Cause, Severity
+from perfagent.domain.finding import Cause, Severity, Symptom
 from perfagent.domain.knob import EffectiveConfig, Knob, KnobValue, Setting, Source
 from perfagent.domain.window import Window, lifetime
 from support.windows import window
@@ -308,6 +308,83 @@ def test_tokens_that_slow_down_with_a_steady_batch_are_something_else() -> None:
 
 def test_tokens_that_slow_down_while_prompts_are_read_are_not_put_on_decoding() -> None:
     assert causes(decoding(prompt_tokens="0..90000x7"), told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
+def drafting(**changed: object) -> Window:
+    """Four tokens are drafted for each one generated, and next to none is accepted."""
+    series: dict[str, object] = {
+        "running": "4x8",
+        "waiting": "0x8",
+        "kv_usage": "0.1x8",
+        "finished": "0..35x8",
+        "generation_tokens": "0..7000x8",
+        "draft_tokens": "0..28000x8",
+        "accepted_tokens": "0..350x8",
+    }
+    return window(**(series | changed))  # type: ignore[arg-type]
+
+
+def test_drafts_that_are_refused_all_the_time_are_waste() -> None:
+    (finding,) = diagnose(drafting(), UNKNOWN).findings
+    assert (finding.cause, finding.severity) == (Cause.SPECULATION_WASTE, Severity.LOW)
+    assert "4.0 drafted ones are refused, and 5% of the tokens were drafts" in finding.description
+    assert diagnose(drafting(running="32x8"), UNKNOWN).findings[0].severity is Severity.MEDIUM
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"accepted_tokens": "0..3500x8"},
+        {"draft_tokens": "0..3500x8"},
+        {"generation_tokens": "0..70x8", "draft_tokens": "0..280x8", "accepted_tokens": "0..3x8"},
+        {"draft_tokens": None, "accepted_tokens": None},
+    ],
+    ids=["half accepted", "few drafts", "few tokens", "no speculation"],
+)
+def test_speculation_that_helps_or_costs_little_is_no_finding(changed: dict[str, object]) -> None:
+    diagnosis = diagnose(drafting(**changed), UNKNOWN)
+    assert diagnosis.findings == ()
+    assert Cause.SPECULATION_WASTE not in {spot.subject for spot in diagnosis.blind_spots}
+
+
+def test_an_engine_that_never_tells_its_drafts_is_a_blind_spot() -> None:
+    mute = drafting(engine="sglang", draft_tokens=None, accepted_tokens=None)
+    reasons = [spot.reason for spot in diagnose(mute, UNKNOWN).blind_spots if spot.subject is Cause.SPECULATION_WASTE]
+    assert reasons == ["SGLang exports only the last interval's acceptance, no counters of drafted and accepted tokens"]
+
+
+def failing(**changed: object) -> Window:
+    """One request in eleven fails."""
+    series: dict[str, object] = {
+        "running": "4x8",
+        "waiting": "0x8",
+        "kv_usage": "0.1x8",
+        "finished": "0..700x8",
+        "failed": "0..70x8",
+        "rejected": "0x8",
+    }
+    return window(**(series | changed))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("failed", "severity"),
+    [("10", Severity.LOW), ("40", Severity.MEDIUM), ("80", Severity.HIGH), ("700", Severity.CRITICAL)],
+)
+def test_requests_that_fail_are_reported_by_their_share(failed: str, severity: Severity) -> None:
+    (finding,) = diagnose(failing(failed=f"0..{failed}x8"), UNKNOWN).findings
+    assert (finding.cause, finding.symptom, finding.severity) == (Cause.ERRORS, Symptom.ERROR_RATE, severity)
+    assert f"{failed} requests failed" in finding.description
+
+
+def test_requests_turned_away_are_errors_only_while_nobody_waits() -> None:
+    refusing = failing(failed="0x8", rejected="0..70x8")
+    assert "70 requests were turned away, 9.1% of all" in diagnose(refusing, UNKNOWN).findings[0].description
+    assert causes(failing(failed="0x8", rejected="0..70x8", waiting="20x8")) == []
+
+
+def test_a_few_failures_are_no_finding() -> None:
+    assert causes(failing(failed="0..4x8", finished="0..30x8")) == []
+    assert causes(failing(failed="0..6x8")) == []
 
 
 def test_an_idle_server_has_no_finding_and_full_health() -> None:

@@ -78,13 +78,15 @@ METRICS: Mapping[Metric, tuple[Source, ...]] = MappingProxyType(
     }
 )
 
+_SPECULATION = "SGLang exports only the last interval's acceptance, no counters of drafted and accepted tokens"
+
 GAPS: Mapping[Metric, str] = MappingProxyType(
     {
         Metric.WAITING_CAPACITY: "SGLang does not tell why requests wait, except for those that wait for a grammar",
         Metric.STEP_TOKENS: "SGLang does not export how many tokens its steps hold",
         Metric.DECODE_TIME: "SGLang has no per-request decode time",
-        Metric.DRAFT_TOKENS: "SGLang exports only the last interval's acceptance, no counters of drafted tokens",
-        Metric.ACCEPTED_TOKENS: "SGLang exports only the last interval's acceptance, no counters of accepted tokens",
+        Metric.DRAFT_TOKENS: _SPECULATION,
+        Metric.ACCEPTED_TOKENS: _SPECULATION,
     }
 )
 
