@@ -104,9 +104,11 @@ class Signals:
 
     @property
     def seats(self) -> float | None:
-        """Requests that may run at once, over all ranks: engines limit each rank by itself."""
-        limit = self.limit(Knob.MAX_NUM_SEQS)
-        return None if limit is None else limit * self.ranks
+        """Requests that may run at once over all ranks: each is limited by itself, and the tighter limit binds."""
+        limits = [
+            limit for knob in (Knob.MAX_ACTIVE_SEQS, Knob.MAX_NUM_SEQS) if (limit := self.limit(knob)) is not None
+        ]
+        return min(limits) * self.ranks if limits else None
 
     def at_limit(self, share: float) -> bool:
         """Whether running stands at its limit at this share of the queueing scrapes; False where nobody told it."""

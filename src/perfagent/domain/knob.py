@@ -11,6 +11,8 @@ class Knob(StrEnum):
     """One setting, named as callers name it. Each engine's table spells it as a flag or an environment variable."""
 
     MAX_NUM_SEQS = "max_num_seqs"
+    MAX_ACTIVE_SEQS = "max_num_active_seqs"
+    """Tighter limit on what runs at once, within what `max_num_seqs` sizes buffers and graphs for."""
     MAX_NUM_BATCHED_TOKENS = "max_num_batched_tokens"
     GPU_MEMORY_UTILIZATION = "gpu_memory_utilization"
     KV_CACHE_DTYPE = "kv_cache_dtype"

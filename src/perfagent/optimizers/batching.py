@@ -22,12 +22,13 @@ def raise_running_limit(case: Case) -> Draft | None:
     """Answers `batch_limit`: as many slots as the arrivals need with headroom, within the room of the KV cache."""
     if case.finding.cause is not Cause.BATCH_LIMIT:
         return None
-    cap, ranks = _limit_of_a_rank(case)
+    knob, cap, ranks = _limit_of_a_rank(case)
     demand, room = (None if value is None else value / ranks for value in (_demand(case.figures), _room(case.figures)))
     wished = max(2 * cap, HEADROOM * (demand or BLIND_FACTOR / HEADROOM * cap))
     budget = case.config.number(Knob.MAX_NUM_BATCHED_TOKENS)
     switched_on = budget if budget is not None and budget > 0 else None
-    most = min(value for value in (room, switched_on, wished) if value is not None)
+    within = case.config.number(Knob.MAX_NUM_SEQS) if knob is Knob.MAX_ACTIVE_SEQS else None
+    most = min(value for value in (room, switched_on, within, wished) if value is not None)
     target = _power_of_two(most, up=most == wished and (room is None or _next_power(wished) <= room))
     if target <= cap:
         return None
@@ -37,7 +38,7 @@ def raise_running_limit(case: Case) -> Draft | None:
         gain = min(gain, arrivals / served)
     return Draft(
         Optimizer.BATCHING,
-        Knob.MAX_NUM_SEQS,
+        knob,
         (target,),
         f"Let {target} requests run at once instead of {cap:.0f}: others wait although the KV cache has room.",
         (
@@ -72,10 +73,14 @@ def raise_token_budget(case: Case) -> Draft | None:
     )
 
 
-def _limit_of_a_rank(case: Case) -> tuple[float, float]:
-    """The limit as the flag says it, and how many ranks it holds for each: the finding tells that of the server."""
-    whole, told = case.finding.evidence[0].limit, case.config.number(Knob.MAX_NUM_SEQS)
-    return (told, whole / told) if told else (whole, 1.0)
+def _limit_of_a_rank(case: Case) -> tuple[Knob, float, float]:
+    """The knob that binds, its value, and for how many ranks it holds: the finding tells the limit of the server."""
+    whole = case.finding.evidence[0].limit
+    told = [(value, knob) for knob in (Knob.MAX_ACTIVE_SEQS, Knob.MAX_NUM_SEQS) if (value := case.config.number(knob))]
+    if not told:
+        return Knob.MAX_NUM_SEQS, whole, 1.0
+    value, knob = min(told)
+    return knob, value, whole / value
 
 
 def _demand(figures: Mapping[str, float]) -> float | None:

@@ -97,6 +97,11 @@ def test_the_limit_holds_for_each_rank_of_a_server() -> None:
     assert causes(two_ranks) == []
 
 
+def test_the_tighter_of_two_limits_is_the_one_that_holds() -> None:
+    finding = diagnose(queued(), told({Knob.MAX_NUM_SEQS: 64, Knob.MAX_ACTIVE_SEQS: 8})).findings[0]
+    assert (finding.cause, finding.evidence[0].limit) == (Cause.BATCH_LIMIT, 8)
+
+
 def test_a_count_that_wavers_under_a_queue_lets_no_limit_be_inferred() -> None:
     assert causes(queued(running="72 77 70 75 68 74 71 76")) == []
 

@@ -32,6 +32,7 @@ REFUSED: list[tuple[str, Knob, KnobValue, EffectiveConfig, str]] = [
         config(chunked_prefill=False, max_model_len=8192),
         "must not be below max_model_len",
     ),
+    ("vllm", Knob.MAX_ACTIVE_SEQS, 65, config(max_num_seqs=64), "must not exceed max_num_seqs"),
     ("vllm", Knob.LONG_PREFILL_TOKEN_THRESHOLD, 9000, config(max_model_len=8192), "must not exceed max_model_len"),
     ("vllm", Knob.GPU_MEMORY_UTILIZATION, 0.94, config(kv_cache_tokens=40), "while kv_cache_tokens fixes its size"),
     ("vllm", Knob.GPU_MEMORY_UTILIZATION, 0.94, config(kv_cache_memory_bytes=2**30), "while kv_cache_memory_bytes"),

@@ -53,6 +53,13 @@ def test_the_running_limit_of_several_ranks_is_that_of_each() -> None:
     assert changes(propose(seen, config(max_num_seqs=8), "vllm")) == [(Knob.MAX_NUM_SEQS, 32)]
 
 
+def test_the_tighter_of_two_running_limits_is_raised_within_the_other() -> None:
+    seen = diagnosis(Cause.BATCH_LIMIT, running_mean=8, kv_usage_mean_ratio=0.02)
+    proposals = propose(seen, config(max_num_seqs=24, max_num_active_seqs=8), "vllm")
+    assert changes(proposals) == [(Knob.MAX_ACTIVE_SEQS, 16)]
+    assert proposals[0].flags == ("--max-num-active-seqs=16",)
+
+
 def test_the_running_limit_stays_within_the_token_budget() -> None:
     seen = diagnosis(Cause.BATCH_LIMIT, limit=48, running_mean=48, kv_usage_mean_ratio=0.1)
     proposals = propose(seen, config(max_num_seqs=48, max_num_batched_tokens=64), "vllm")

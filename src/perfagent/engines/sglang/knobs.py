@@ -106,6 +106,7 @@ KNOBS: Mapping[Knob, KnobSpec] = MappingProxyType(
 
 LACKS: Mapping[Knob, str] = MappingProxyType(
     {
+        Knob.MAX_ACTIVE_SEQS: "SGLang has one limit, max_num_seqs",
         Knob.CHUNKED_PREFILL: "in SGLang it is off when the chunk size is -1; change max_num_batched_tokens instead",
         Knob.KV_CACHE_MEMORY_BYTES: "SGLang sizes its KV pool by gpu_memory_utilization",
         Knob.KV_OFFLOADING_GIB: "SGLang's host tier is a set of settings (--enable-hierarchical-cache, --hicache-*)",

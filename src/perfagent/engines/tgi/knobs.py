@@ -73,6 +73,7 @@ KNOBS: Mapping[Knob, KnobSpec] = MappingProxyType(
 
 LACKS: Mapping[Knob, str] = MappingProxyType(
     {
+        Knob.MAX_ACTIVE_SEQS: "TGI has one limit, max_num_seqs",
         Knob.KV_CACHE_TOKENS: "TGI ignores --max-batch-total-tokens for flash models and infers it at warm-up",
         Knob.KV_CACHE_MEMORY_BYTES: "TGI sizes its KV cache by gpu_memory_utilization",
         Knob.KV_OFFLOADING_GIB: "TGI has no host tier for its KV cache",

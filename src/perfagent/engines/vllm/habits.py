@@ -42,7 +42,8 @@ def _defaults(host: Host, given: Values) -> Values:
 
 
 def _seats(values: Values, _: int, __: int) -> int:
-    return whole(values, Knob.MAX_NUM_SEQS) or 1
+    seqs = whole(values, Knob.MAX_NUM_SEQS) or 1
+    return min(seqs, whole(values, Knob.MAX_ACTIVE_SEQS) or seqs)
 
 
 def _info(facts: Facts) -> Mapping[str, str]:
@@ -122,7 +123,6 @@ HABITS = Habits(
             "--api-key",
             "--shutdown-timeout",
             "--stream-interval",
-            "--max-num-active-seqs",
             "--max-cudagraph-capture-size",
             "--enforce-eager",
             "--trust-remote-code",

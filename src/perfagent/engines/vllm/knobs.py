@@ -23,6 +23,12 @@ KNOBS: Mapping[Knob, KnobSpec] = MappingProxyType(
             least_default=128,  # on CPU; 256 or 1024 on GPUs
             note="also sizes runner buffers and graph capture",
         ),
+        Knob.MAX_ACTIVE_SEQS: KnobSpec(
+            Type.WHOLE,
+            (Option("--max-num-active-seqs", since="0.31"),),
+            low=1,
+            note="without it max_num_seqs is the limit; resizes neither buffers nor graphs",
+        ),
         Knob.MAX_NUM_BATCHED_TOKENS: KnobSpec(
             Type.TOKENS,
             (Option("--max-num-batched-tokens"),),
@@ -143,7 +149,6 @@ LACKS: Mapping[Knob, str] = MappingProxyType(
 # flags that begin like a knob's
 _OTHERS = frozenset(
     {
-        "--max-num-active-seqs",
         "--max-num-queued-tokens",
         "--max-num-scheduled-tokens",
         "--max-num-partial-prefills",
@@ -179,6 +184,13 @@ def _steps_hold_the_batch(config: EffectiveConfig, _: frozenset[Knob]) -> str | 
     return f"max_num_batched_tokens ({tokens:.0f}) must not be below max_num_seqs ({seqs:.0f}): vLLM would not start"
 
 
+def _active_within_the_batch(config: EffectiveConfig, _: frozenset[Knob]) -> str | None:
+    active, seqs = config.number(Knob.MAX_ACTIVE_SEQS), config.number(Knob.MAX_NUM_SEQS)
+    if active is None or seqs is None or active <= seqs:
+        return None
+    return f"max_num_active_seqs ({active:.0f}) must not exceed max_num_seqs ({seqs:.0f})"
+
+
 def _whole_prompts_fit_a_step(config: EffectiveConfig, _: frozenset[Knob]) -> str | None:
     tokens, longest = config.number(Knob.MAX_NUM_BATCHED_TOKENS), config.number(Knob.MAX_MODEL_LEN)
     if config.value(Knob.CHUNKED_PREFILL) is not False or tokens is None or longest is None or tokens >= longest:
@@ -204,6 +216,7 @@ def _memory_share_counts(config: EffectiveConfig, changed: frozenset[Knob]) -> s
 
 RULES = (
     Rule(frozenset({Knob.MAX_NUM_BATCHED_TOKENS, Knob.MAX_NUM_SEQS}), _steps_hold_the_batch),
+    Rule(frozenset({Knob.MAX_ACTIVE_SEQS, Knob.MAX_NUM_SEQS}), _active_within_the_batch),
     Rule(frozenset({Knob.MAX_NUM_BATCHED_TOKENS, Knob.MAX_MODEL_LEN, Knob.CHUNKED_PREFILL}), _whole_prompts_fit_a_step),
     Rule(frozenset({Knob.LONG_PREFILL_TOKEN_THRESHOLD, Knob.MAX_MODEL_LEN}), _threshold_within_length),
     Rule(frozenset({Knob.GPU_MEMORY_UTILIZATION}), _memory_share_counts),

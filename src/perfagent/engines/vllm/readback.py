@@ -14,6 +14,7 @@ ENDPOINTS = ("/version", "/v1/models", "/server_info?config_format=json")
 
 _SECTIONS: tuple[tuple[str, str, Knob], ...] = (
     ("scheduler_config", "max_num_seqs", Knob.MAX_NUM_SEQS),
+    ("scheduler_config", "max_num_active_seqs", Knob.MAX_ACTIVE_SEQS),
     ("scheduler_config", "max_num_batched_tokens", Knob.MAX_NUM_BATCHED_TOKENS),
     ("scheduler_config", "enable_chunked_prefill", Knob.CHUNKED_PREFILL),
     ("scheduler_config", "long_prefill_token_threshold", Knob.LONG_PREFILL_TOKEN_THRESHOLD),
