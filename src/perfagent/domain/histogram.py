@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf, isfinite
+from operator import le, lt
 
 from perfagent.domain.errors import InvalidInput
 
@@ -36,9 +37,9 @@ class Histogram:
     def __post_init__(self) -> None:
         if not self.edges or self.edges[-1] != inf or len(self.edges) != len(self.cumulative):
             raise InvalidInput("a histogram needs one count per edge and +Inf as its last edge")
-        if not all(a < b for a, b in pairwise(self.edges)):
+        if not all(map(lt, self.edges, self.edges[1:])):
             raise InvalidInput("histogram edges must rise")
-        if not (self.cumulative[0] >= 0 and all(a <= b for a, b in pairwise(self.cumulative))):
+        if not (self.cumulative[0] >= 0 and all(map(le, self.cumulative, self.cumulative[1:]))):
             raise InvalidInput("histogram counts must be cumulative")
         if not (isfinite(self.cumulative[-1]) and isfinite(self.total)):
             raise InvalidInput("histogram counts and sum must be finite")
