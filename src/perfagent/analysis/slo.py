@@ -1,6 +1,7 @@
 """How a window stands to the objectives that a user set.
 
-Means and rates are exact and decide. A quantile decides only where its whole bucket lies on one side of the target.
+Means, rates and shares at a bucket edge are exact and decide. A quantile decides only where its whole bucket lies on
+one side of the target.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,7 +9,7 @@ from math import isinf
 
 from perfagent import engines
 from perfagent.domain.errors import InvalidInput
-from perfagent.domain.histogram import merge
+from perfagent.domain.histogram import Histogram, merge
 from perfagent.domain.metric import Metric
 from perfagent.domain.slo import Comparison, Objective, SloMetric, SloStatus, Statistic
 from perfagent.domain.window import Window, increase, mean_level, observed, rate
@@ -33,9 +34,17 @@ def needed(objective: Objective) -> Metric:
 
 
 def check_objective(objective: Objective) -> None:
-    """Raise `InvalidInput` for a statistic that the metric does not have: only latencies have quantiles."""
+    """Raise `InvalidInput` for a statistic that the metric does not have: only latencies have quantiles and shares."""
     if objective.statistic is not Statistic.MEAN and objective.metric not in _LATENCIES:
         raise InvalidInput(f"{objective.metric} has no {objective.statistic}; only latencies have quantiles")
+    if objective.share is None:
+        return
+    if objective.metric not in _LATENCIES:
+        raise InvalidInput(f"{objective.metric} has no share within a target; only latencies have one")
+    if objective.statistic is not Statistic.MEAN or objective.comparison is not Comparison.LESS_THAN:
+        raise InvalidInput("a share is of what is less than the target, and goes with no other statistic")
+    if not 0 < objective.share < 1:
+        raise InvalidInput(f"a share lies between 0 and 1, not at {objective.share}: nothing is always within a target")
 
 
 def check_measurable(engine: str, objectives: Iterable[Objective]) -> None:
@@ -79,6 +88,8 @@ def _latency(windows: Sequence[Window], objective: Objective) -> SloStatus:
     seen = merge(part for window in windows if (part := observed(window, metric)) is not None)
     if seen is None or seen.mean is None:
         return SloStatus(objective, None, None, "nothing was measured in this window")
+    if objective.share is not None:
+        return _share(seen, objective, objective.share)
     q = objective.statistic.q
     if q is None:
         return SloStatus(objective, seen.mean, _complies(seen.mean, objective), "exact")
@@ -93,6 +104,18 @@ def _latency(windows: Sequence[Window], objective: Objective) -> SloStatus:
     return SloStatus(
         objective, quantile.value, compliant, reason, quantile.low, None if isinf(quantile.high) else quantile.high
     )
+
+
+def _share(seen: Histogram, objective: Objective, wanted: float) -> SloStatus:
+    """Exact at a bucket edge, so the edge nearest to the target decides, and the reason tells which that is."""
+    edge = seen.snap(objective.target)
+    within = seen.share_at_or_below(edge)
+    if within is None:
+        raise AssertionError("a histogram with a mean has shares")
+    nearest = "" if edge == objective.target else f", the bucket edge nearest to {objective.target:g} s"
+    used = (1 - within) / (1 - wanted)
+    reason = f"{within:.2%} within {edge:g} s{nearest}; {used:.0%} of what may miss it did"
+    return SloStatus(objective, within, within >= wanted, reason, budget_used=used)
 
 
 def _figure(windows: Sequence[Window], metric: SloMetric) -> float | None:

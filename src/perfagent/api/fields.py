@@ -60,10 +60,12 @@ class SloIn(Model):
     comparison: Comparison = Comparison.LESS_THAN
     statistic: Statistic = Statistic.MEAN
     """`mean` is exact; quantiles, of latencies alone, come with bounds and decide only where those agree."""
+    share: float | None = Field(None, gt=0, lt=1)
+    """Of a latency's observations at least this share shall be within the target, instead of a statistic."""
 
     def objective(self) -> Objective:
         """The same in our words."""
-        return Objective(self.metric_name, self.target_value, self.comparison, self.statistic)
+        return Objective(self.metric_name, self.target_value, self.comparison, self.statistic, self.share)
 
     @classmethod
     def of(cls, objective: Objective) -> "SloIn":
@@ -73,6 +75,7 @@ class SloIn(Model):
             target_value=objective.target,
             comparison=objective.comparison,
             statistic=objective.statistic,
+            share=objective.share,
         )
 
 
@@ -86,7 +89,10 @@ class SloOut(Model):
     target_value: float
     comparison: Comparison
     statistic: Statistic
+    share: float | None
+    """What the objective asks for, where it is about a share."""
     current_value: float | None
+    """The statistic or, for an objective about a share, the share within the target."""
     compliant: bool | None
     """Null where it cannot be told; `reason` says why."""
     reason: str
@@ -94,6 +100,8 @@ class SloOut(Model):
     """For a quantile: it is not below this."""
     high: float | None
     """For a quantile: it is not above this; null where nothing bounds it."""
+    error_budget_used: float | None
+    """For a share: what missed the target / what may; above 1 the objective is not met."""
 
     @classmethod
     def of(cls, status: SloStatus) -> "SloOut":
@@ -103,11 +111,13 @@ class SloOut(Model):
             target_value=status.objective.target,
             comparison=status.objective.comparison,
             statistic=status.objective.statistic,
+            share=status.objective.share,
             current_value=status.current,
             compliant=status.compliant,
             reason=status.reason,
             low=status.low,
             high=status.high,
+            error_budget_used=status.budget_used,
         )
 
 

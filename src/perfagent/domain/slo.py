@@ -41,12 +41,14 @@ class SloMetric(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A metric's statistic shall stay on one side of a target."""
+    """A metric's statistic shall stay on one side of a target, or a share of its observations shall."""
 
     metric: SloMetric
     target: float
     comparison: Comparison = Comparison.LESS_THAN
     statistic: Statistic = Statistic.MEAN
+    share: float | None = None
+    """Of a latency's observations at least this share (0–1) shall be within the target; then no statistic is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class SloStatus:
 
     objective: Objective
     current: float | None
+    """The statistic or, where the objective is about a share, the share within the target."""
     compliant: bool | None
     """None when it cannot be told: nothing was measured, or the quantile's bucket straddles the target."""
     reason: str
@@ -62,3 +65,5 @@ class SloStatus:
     """Lower bound of `current` where it is an interpolated quantile."""
     high: float | None = None
     """Upper bound of `current` where it is an interpolated quantile; None also when unbounded."""
+    budget_used: float | None = None
+    """For a share: what missed the target / what may; above 1 the objective is not met."""

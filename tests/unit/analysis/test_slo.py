@@ -30,6 +30,33 @@ def test_a_target_on_a_bucket_edge_is_always_decided() -> None:
     assert [slo_status(SEEN, objective).compliant for objective in objectives] == [False, True]
 
 
+def test_a_share_within_a_bucket_edge_is_exact_and_tells_the_budget() -> None:
+    kept, broken = (slo_status(SEEN, Objective(SloMetric.TTFT, 0.5, share=share)) for share in (0.6, 0.9))
+    assert (kept.compliant, broken.compliant) == (True, False)
+    assert kept.current == pytest.approx(2 / 3)
+    assert kept.budget_used == pytest.approx((1 / 3) / 0.4)
+    assert broken.reason == "66.67% within 0.5 s; 333% of what may miss it did"
+
+
+def test_a_share_is_judged_at_the_nearest_edge_and_says_so() -> None:
+    status = slo_status(SEEN, Objective(SloMetric.TTFT, 0.6, share=0.6))
+    assert status.reason.startswith("66.67% within 0.5 s, the bucket edge nearest to 0.6 s")
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Objective(SloMetric.ERROR_RATE, 0.1, share=0.9),
+        Objective(SloMetric.TTFT, 0.5, share=0.9, statistic=Statistic.P95),
+        Objective(SloMetric.TTFT, 0.5, Comparison.GREATER_THAN, share=0.9),
+        Objective(SloMetric.TTFT, 0.5, share=1.0),
+    ],
+)
+def test_a_share_that_cannot_be_meant_is_refused(objective: Objective) -> None:
+    with pytest.raises(InvalidInput, match="share"):
+        check_objective(objective)
+
+
 def test_throughput_is_tokens_per_second_of_the_window() -> None:
     status = slo_status(SEEN, Objective(SloMetric.THROUGHPUT, 20, Comparison.GREATER_THAN))
     assert status.current == pytest.approx(15)

@@ -6,7 +6,10 @@ from support.api import VLLM, Site, page, problem, serve
 CHAT = {
     "engine": "vllm",
     "targets": ["http://a:8000", "http://b:8000/"],
-    "slos": [{"metric_name": "ttft", "target_value": 0.5, "comparison": "less_than", "statistic": "p95"}],
+    "slos": [
+        {"metric_name": "ttft", "target_value": 0.5, "comparison": "less_than", "statistic": "p95", "share": None},
+        {"metric_name": "itl", "target_value": 0.1, "comparison": "less_than", "statistic": "mean", "share": 0.99},
+    ],
     "policy": {"stages": [20, 100], "approval": "always"},
     "flags": ["--max-num-seqs", "8"],
     "version": "0.26.0",
@@ -104,7 +107,7 @@ async def test_a_replica_that_cannot_be_scraped_is_told_and_the_rest_is_answered
     assert [target["trouble"] is None for target in told["targets"]] == [True, False]
     findings = await at.get("/services/chat/findings")
     assert findings.status_code == 200
-    assert [slo["metric_name"] for slo in findings.json()["slo_statuses"]] == ["ttft"]
+    assert [slo["metric_name"] for slo in findings.json()["slo_statuses"]] == ["ttft", "itl"]
     health = (await at.get("/health")).json()
     assert health["status"] == "degraded"
     assert "1 of 2" in health["degradation_reasons"][0]
