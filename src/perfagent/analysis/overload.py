@@ -17,7 +17,7 @@ from perfagent.domain.metric import Metric
 def overload(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     """A queue that stands and grows through the window."""
     share, arrivals, served = signals.queue_share, signals.arrivals_per_s, signals.finished_per_s
-    if share is None or share < limits.queueing_share or arrivals is None or served is None or served <= 0:
+    if share is None or share < limits.queueing_share or arrivals is None or served is None:
         return None
     if signals.config.value(Knob.ENABLE_PREFIX_CACHING) is False or not _hardware_is_full(signals, limits):
         return None
@@ -33,7 +33,7 @@ def overload(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
         f"{arrivals:.2f} requests/s arrive and {served:.2f} are served; the queue grows, and the steps are full.",
         (
             Evidence(Metric.WAITING, "second half / first half", growth, limits.growth, "a queue that drains"),
-            Evidence(Metric.FINISHED, "arrivals / served", arrivals / served, 1.0, "served as many as arrive"),
+            Evidence(Metric.FINISHED, "served per second, of those that arrive", served, arrivals, "as many as arrive"),
         ),
     )
 

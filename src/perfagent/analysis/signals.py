@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import isfinite
+from statistics import median
 
 from perfagent.analysis.limits import LIMITS
-from perfagent.domain.histogram import Histogram, merge
 from perfagent.domain.knob import EffectiveConfig, Knob
 from perfagent.domain.metric import Metric
 from perfagent.domain.window import Window, increase, levels, mean_level, observed
@@ -301,19 +301,22 @@ class Signals:
         return self.wait_s / whole if whole > 0 else None
 
     def step_tokens(self, pairs: Sequence[Window]) -> float | None:
-        """Tokens that a rank computed per step in these stretches, from token rates and ITL.
+        """Tokens that a rank computed per step, from token rates and ITL: of these stretches the middle one's.
 
-        Not read from the step histogram: engines book a whole prompt in the step that finishes it.
+        Stretches are not merged: few slow steps full of prompts would vanish among the gaps of many quick ones. Not
+        read from the step histogram: engines book a whole prompt in the step that finishes it.
         """
-        seconds = sum(pair.span_s for pair in pairs)
-        gaps = _merged(pairs, Metric.ITL)
-        prompt = _grown(pairs, Metric.PROMPT_TOKENS_COMPUTED)
+        steps = [tokens for pair in pairs if (tokens := self._step_tokens(pair)) is not None]
+        return median(steps) if steps else None
+
+    def _step_tokens(self, pair: Window) -> float | None:
+        gaps, generated = observed(pair, Metric.ITL), increase(pair, Metric.GENERATION_TOKENS)
+        prompt = increase(pair, Metric.PROMPT_TOKENS_COMPUTED)
         if prompt is None:
-            prompt = _grown(pairs, Metric.PROMPT_TOKENS)
-        generated = _grown(pairs, Metric.GENERATION_TOKENS)
-        if seconds <= 0 or gaps is None or gaps.mean is None or prompt is None or generated is None:
+            prompt = increase(pair, Metric.PROMPT_TOKENS)
+        if gaps is None or gaps.mean is None or prompt is None or generated is None:
             return None
-        return (prompt + generated) / seconds * gaps.mean / self.ranks
+        return (prompt + generated) / pair.span_s * gaps.mean / self.ranks
 
     def busy_rate(self, metric: Metric) -> float | None:
         """Increase of a counter per busy second."""
@@ -350,7 +353,3 @@ def _mean(values: dict[float, float], at: Sequence[float]) -> float | None:
 def _grown(pairs: Sequence[Window], metric: Metric) -> float | None:
     grown = [value for pair in pairs if (value := increase(pair, metric)) is not None]
     return sum(grown) if grown else None
-
-
-def _merged(pairs: Sequence[Window], metric: Metric) -> Histogram | None:
-    return merge(seen for pair in pairs if (seen := observed(pair, metric)) is not None)

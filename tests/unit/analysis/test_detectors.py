@@ -201,6 +201,24 @@ def test_a_growing_queue_with_full_steps_of_the_usual_size_is_overload() -> None
     assert causes(flooded(running="60 30 45 61 33 58 40 35")) == [Cause.OVERLOAD]
 
 
+def test_slow_full_steps_are_not_hidden_by_many_quick_ones_at_the_end() -> None:
+    quick_end = [[0.4] * 200] * 6 + [[0.01] * 20_000]
+    assert causes(flooded(itl=quick_end, prompt_tokens="0..600000x7 600100"), USUAL) == [Cause.OVERLOAD]
+
+
+def test_a_server_so_full_that_nobody_finishes_is_overloaded_too() -> None:
+    unfinished = {
+        "finished": "0x8",
+        "prompt_length": None,
+        "generation_length": None,
+        "running": "30 35 40 45 50 55 60 65",
+    }
+    lives: dict[str, object] = {"queue_time": None, "prefill_time": None, "decode_time": None, "e2e": None}
+    diagnosis = diagnose(flooded(**unfinished, **lives), USUAL)
+    assert [finding.cause for finding in diagnosis.findings] == [Cause.OVERLOAD]
+    assert "0.00 are served" in diagnosis.findings[0].description
+
+
 def test_a_growing_queue_is_not_overload_where_the_cache_may_be_what_it_waits_for() -> None:
     assert causes(flooded(kv_usage="0.8x8"), USUAL) == []
     unseen = diagnose(flooded(kv_usage=None), USUAL)
