@@ -10,7 +10,7 @@ from perfagent.analysis.limits import LIMITS, Limits
 from perfagent.analysis.signals import Signals
 from perfagent.domain.finding import Cause, Evidence, Finding, Severity, Symptom
 from perfagent.domain.metric import Metric
-from perfagent.domain.window import increase, mean_level, observed
+from perfagent.domain.window import mean_level, observed
 
 
 def decode_bandwidth(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
@@ -18,7 +18,8 @@ def decode_bandwidth(signals: Signals, limits: Limits = LIMITS) -> Finding | Non
     share, kv = signals.queue_share, signals.kv_mean
     if share is None or share >= limits.queueing_share or kv is None or kv >= limits.kv_full:
         return None
-    if _prompt_share(signals) > limits.prefill_token_share:
+    prompts = signals.prompt_token_share
+    if prompts is None or prompts > limits.prefill_token_share:
         return None
     line = _line(signals, limits)
     if line is None:
@@ -80,13 +81,3 @@ def _stretches(signals: Signals) -> list[tuple[float, float]]:
         if gaps is not None and gaps.mean and running:
             found.append((running, gaps.mean))
     return found
-
-
-def _prompt_share(signals: Signals) -> float:
-    prompt = increase(signals.window, Metric.PROMPT_TOKENS_COMPUTED)
-    if prompt is None:
-        prompt = increase(signals.window, Metric.PROMPT_TOKENS)
-    generated = increase(signals.window, Metric.GENERATION_TOKENS)
-    if prompt is None or generated is None or prompt + generated <= 0:
-        return 1.0
-    return prompt / (prompt + generated)

@@ -15,6 +15,7 @@ from perfagent.analysis.kv_capacity import kv_capacity
 from perfagent.analysis.limits import LIMITS, Limits
 from perfagent.analysis.overload import overload
 from perfagent.analysis.prefill_budget import prefill_budget
+from perfagent.analysis.prefix_cache import prefix_cache
 from perfagent.analysis.signals import Signals
 from perfagent.analysis.speculation_waste import speculation_waste
 from perfagent.domain.finding import BlindSpot, Cause, Diagnosis, Finding
@@ -49,6 +50,7 @@ DETECTORS = (
         Cause.OVERLOAD, overload, (Metric.WAITING, Metric.RUNNING, Metric.FINISHED, Metric.ITL, Metric.KV_USAGE),
         over_time=True,
     ),
+    Detector(Cause.PREFIX_CACHE, prefix_cache, (Metric.PROMPT_TOKENS, Metric.GENERATION_TOKENS), over_time=True),
     Detector(
         Cause.SPECULATION_WASTE, speculation_waste, (Metric.DRAFT_TOKENS, Metric.ACCEPTED_TOKENS),
         over_time=True, only_if_told=True,

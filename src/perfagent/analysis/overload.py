@@ -19,7 +19,7 @@ def overload(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     share, arrivals, served = signals.queue_share, signals.arrivals_per_s, signals.finished_per_s
     if share is None or share < limits.queueing_share or arrivals is None or served is None:
         return None
-    if signals.config.value(Knob.ENABLE_PREFIX_CACHING) is False or not _hardware_is_full(signals, limits):
+    if signals.config.value(Knob.ENABLE_PREFIX_CACHING) is False or not hardware_is_full(signals, limits):
         return None
     growth = signals.queue_growth
     if growth is None or growth < limits.growth or arrivals <= served:
@@ -38,7 +38,8 @@ def overload(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     )
 
 
-def _hardware_is_full(signals: Signals, limits: Limits) -> bool:
+def hardware_is_full(signals: Signals, limits: Limits = LIMITS) -> bool:
+    """Whether steps are full at a usual budget while others wait, the cache has room and slots are free."""
     kv, step = signals.kv_queueing, signals.step_tokens(signals.queueing_pairs)
     if kv is None or kv >= limits.kv_room or step is None or signals.may_be_at_limit(limits.queueing_share):
         return False

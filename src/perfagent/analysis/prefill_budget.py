@@ -42,7 +42,7 @@ def prefill_budget(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     return Finding(
         Cause.PREFILL_BUDGET,
         Symptom.HIGH_LATENCY,
-        of_wait(_share_before_first_token(signals)),
+        of_wait(signals.before_first_token_share),
         round(signals.certainty * (0.9 if told is not None else 0.6), 2),
         signals.window.target,
         f"Prompts of {prompt:.0f} tokens are read in about {prompt / budget:.0f} steps of at most {budget:.0f} tokens"
@@ -68,11 +68,3 @@ def _may_infer(signals: Signals, step: float, prompt: float, limits: Limits) -> 
     small = max(signals.at_least(Knob.MAX_NUM_BATCHED_TOKENS), step / limits.step_fill) < limits.small_budget_tokens
     busy_reading = decode is not None and prefill is not None and prefill > decode
     return small and busy_reading and prompt >= 4 * step and not signals.may_be_at_limit(limits.queueing_share)
-
-
-def _share_before_first_token(signals: Signals) -> float | None:
-    before = [value for value in (signals.wait_s, signals.prefill_s) if value is not None]
-    decode = signals.decode_s
-    if not before or decode is None or sum(before) + decode <= 0:
-        return None
-    return sum(before) / (sum(before) + decode)

@@ -206,6 +206,25 @@ class Signals:
         return None if self.prefill_s is None or self.decode_s is None else self.prefill_s + self.decode_s
 
     @property
+    def before_first_token_share(self) -> float | None:
+        """Share of a request's life before its first token: waiting for room, then being read."""
+        before = [value for value in (self.wait_s, self.prefill_s) if value is not None]
+        if not before or self.decode_s is None or sum(before) + self.decode_s <= 0:
+            return None
+        return sum(before) / (sum(before) + self.decode_s)
+
+    @property
+    def prompt_token_share(self) -> float | None:
+        """Share of the computed tokens that were a prompt's."""
+        prompt = increase(self.window, Metric.PROMPT_TOKENS_COMPUTED)
+        if prompt is None:
+            prompt = increase(self.window, Metric.PROMPT_TOKENS)
+        generated = increase(self.window, Metric.GENERATION_TOKENS)
+        if prompt is None or generated is None or prompt + generated <= 0:
+            return None
+        return prompt / (prompt + generated)
+
+    @property
     def prompts_read(self) -> float | None:
         """Running requests whose prompt is being read, on average while busy. From 1 on somebody's always is."""
         if not self.served_s or self.prefill_s is None or self.running_mean is None:

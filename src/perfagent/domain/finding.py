@@ -14,6 +14,7 @@ class Cause(StrEnum):
     PREFILL_BUDGET = "prefill_budget"
     DECODE_BANDWIDTH = "decode_bandwidth"
     OVERLOAD = "overload"
+    PREFIX_CACHE = "prefix_cache"
     SPECULATION_WASTE = "speculation_waste"
     ERRORS = "errors"
     REPLICA_OUTLIER = "replica_outlier"
@@ -26,6 +27,7 @@ class Symptom(StrEnum):
     QUEUE_BUILDUP = "queue_buildup"
     MEMORY_PRESSURE = "memory_pressure"
     LOW_THROUGHPUT = "low_throughput"
+    CACHE_INEFFICIENCY = "cache_inefficiency"
     ERROR_RATE = "error_rate"
 
 

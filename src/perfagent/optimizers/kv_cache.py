@@ -15,6 +15,24 @@ EIGHT_BIT = ("fp8", "fp8_e4m3", "fp8_e4m3fn")
 """Spellings of an 8-bit KV cache, one per engine family."""
 
 
+def switch_on_prefix_cache(case: Case) -> Draft | None:
+    """Answers `prefix_cache`."""
+    if case.finding.cause is not Cause.PREFIX_CACHE:
+        return None
+    return Draft(
+        Optimizer.KV_CACHE,
+        Knob.ENABLE_PREFIX_CACHING,
+        (True,),
+        "Keep the KV cache of prompts that begin alike.",
+        (
+            Effect(Metric.TTFT, 0.1, 1.0, f"{RULE_OF_THUMB}: by how much of the prompts repeats"),
+            Effect(Metric.GENERATION_TOKENS, 1.0, 2.0, f"{RULE_OF_THUMB}: by how much of the prompts repeats"),
+        ),
+        ("nothing is gained where prompts begin differently",),
+        0.8,
+    )
+
+
 def lift_block_cap(case: Case) -> Draft | None:
     """Answers `kv_capacity` where a hard cap, meant for debugging, keeps the cache small: double it."""
     cap = case.config.number(Knob.KV_CACHE_TOKENS)

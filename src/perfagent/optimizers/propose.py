@@ -12,7 +12,7 @@ from perfagent.domain.knob import Change, EffectiveConfig
 from perfagent.domain.proposal import Advice, Proposal
 from perfagent.optimizers.batching import raise_running_limit, raise_token_budget
 from perfagent.optimizers.draft import Case, Draft
-from perfagent.optimizers.kv_cache import eight_bit_cache, lift_block_cap, more_memory
+from perfagent.optimizers.kv_cache import eight_bit_cache, lift_block_cap, more_memory, switch_on_prefix_cache
 from perfagent.optimizers.quantization import eight_bit_weights
 
 Rule = Callable[[Case], Draft | None]
@@ -20,6 +20,7 @@ Rule = Callable[[Case], Draft | None]
 RULES: tuple[Rule, ...] = (
     raise_running_limit,
     raise_token_budget,
+    switch_on_prefix_cache,
     lift_block_cap,
     more_memory,
     eight_bit_cache,

@@ -234,7 +234,7 @@ def test_a_growing_queue_is_not_overload_where_running_stands_still_at_a_limit_t
 
 def test_work_that_a_prefix_cache_might_spare_is_not_called_overload() -> None:
     off = told({Knob.MAX_NUM_BATCHED_TOKENS: 8192, Knob.MAX_NUM_SEQS: 1024, Knob.ENABLE_PREFIX_CACHING: False})
-    assert causes(flooded(), off) == []
+    assert causes(flooded(), off) == [Cause.PREFIX_CACHE]
 
 
 def reading(**changed: object) -> Window:
@@ -331,6 +331,32 @@ def test_tokens_that_slow_down_with_a_steady_batch_are_something_else() -> None:
 
 def test_tokens_that_slow_down_while_prompts_are_read_are_not_put_on_decoding() -> None:
     assert causes(decoding(prompt_tokens="0..90000x7"), told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
+OFF = told({Knob.ENABLE_PREFIX_CACHING: False, Knob.MAX_NUM_SEQS: 1024, Knob.MAX_NUM_BATCHED_TOKENS: 8192})
+
+
+def test_a_prefix_cache_that_is_off_while_prompts_queue_for_full_steps_is_named() -> None:
+    (finding,) = diagnose(flooded(), OFF).findings
+    assert (finding.cause, finding.symptom) == (Cause.PREFIX_CACHE, Symptom.CACHE_INEFFICIENCY)
+    assert "98% of the computed tokens are prompts'" in finding.description
+    assert causes(flooded(waiting="0x8", queue_time=[[0.0] * 50] * 7, prefill_time=[[5.0] * 50] * 7), OFF) == [
+        Cause.PREFIX_CACHE
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "config"),
+    [
+        ({}, USUAL),
+        ({"prompt_tokens": "0..7000x8"}, OFF),
+        ({"waiting": "0x8", "prefill_time": [[0.01] * 50] * 7}, OFF),
+        ({"itl": [[0.04] * 2000] * 7, "prefill_time": [[0.01] * 50] * 7}, OFF),
+    ],
+    ids=["on or unknown", "few prompt tokens", "nobody waits to be read", "steps not full"],
+)
+def test_a_prefix_cache_that_hardly_matters_is_not_named(changed: dict[str, object], config: EffectiveConfig) -> None:
+    assert Cause.PREFIX_CACHE not in causes(flooded(**changed), config)
 
 
 def drafting(**changed: object) -> Window:

@@ -138,6 +138,20 @@ def test_the_eight_bit_cache_is_spelled_as_the_engine_takes_it() -> None:
     assert spelled == {"vllm": ["fp8"], "sglang": ["fp8_e4m3"], "tgi": ["fp8_e4m3fn"]}
 
 
+@pytest.mark.parametrize(
+    ("engine", "release", "flags"),
+    [
+        ("vllm", "0.33.0", ("--enable-prefix-caching",)),
+        ("sglang", "0.5.23", ("without --disable-radix-cache",)),
+        ("tgi", "3.3.7", ("PREFIX_CACHING=1",)),
+    ],
+)
+def test_a_prefix_cache_is_switched_on_in_each_engines_way(engine: str, release: str, flags: tuple[str, ...]) -> None:
+    (proposal,) = propose(diagnosis(Cause.PREFIX_CACHE), config(release, enable_prefix_caching=False), engine)
+    assert proposal.flags == flags
+    assert not proposal.needs_approval
+
+
 def test_overload_is_answered_with_replicas_and_no_change() -> None:
     seen = diagnosis(Cause.OVERLOAD, arrivals_per_s=12, finished_per_s=4)
     assert propose(seen, config(max_num_seqs=256), "vllm") == ()
