@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from perfagent import engines
 from perfagent.analysis import diagnose as diagnose_window
 from perfagent.analysis import of_service
 from perfagent.cli.durations import seconds
@@ -15,7 +14,7 @@ from perfagent.cli.report import Report, as_data
 from perfagent.cli.servers import EngineOption, FlagsOption, ReleaseOption, engine_named, launched_with
 from perfagent.clock import SystemClock
 from perfagent.collectors.http import HttpScraper
-from perfagent.collectors.recording import read_recording
+from perfagent.collectors.recording import read_recording, view
 from perfagent.domain.errors import AgentError, InvalidInput, Unavailable
 from perfagent.domain.finding import Severity
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
@@ -67,10 +66,7 @@ def diagnose(
 def of_recording(folder: Path, engine: str | None = None, interval_s: float | None = None) -> Report:
     """Diagnose a recording over its whole span. Raises `InvalidInput` or `Unavailable` when it cannot be read."""
     recording = read_recording(folder, engine=engine, interval_s=interval_s)
-    snapshots = recording.snapshots
-    window = lifetime(snapshots[0]) if len(snapshots) == 1 else Window(snapshots)
-    config = engines.effective(recording.engine, recording.launch, snapshots[-1].info, {}, recording.release)
-    return _report(recording.engine, [(window, config)], folder.name, recording.notes)
+    return _report(recording.engine, [view(recording)], folder.name, recording.notes)
 
 
 async def _of_servers(

@@ -13,10 +13,12 @@ from math import isfinite
 from pathlib import Path
 from typing import cast
 
+from perfagent import engines
 from perfagent.collectors.page import PageReader
 from perfagent.domain.errors import BadAnswer, InvalidInput
-from perfagent.domain.knob import LaunchConfig
+from perfagent.domain.knob import EffectiveConfig, LaunchConfig
 from perfagent.domain.snapshot import Snapshot
+from perfagent.domain.window import Window, lifetime
 
 MAX_PAGES = 5_000
 """Seven hours at a page every five seconds."""
@@ -69,6 +71,14 @@ def read_recording(folder: Path, *, engine: str | None = None, interval_s: float
         raise BadAnswer(f"no page in {folder} can be read; {failed[0]}")
     launch = LaunchConfig(_flags(meta), _env(meta))
     return Recording(engine, _text(meta, "version"), launch, tuple(snapshots), (*notes, *failed))
+
+
+def view(recording: Recording) -> tuple[Window, EffectiveConfig]:
+    """What a diagnosis looks at: the recording's whole span, and the settings as far as they are known."""
+    snapshots = recording.snapshots
+    window = lifetime(snapshots[0]) if len(snapshots) == 1 else Window(snapshots)
+    config = engines.effective(recording.engine, recording.launch, snapshots[-1].info, {}, recording.release)
+    return window, config
 
 
 def _meta(folder: Path) -> tuple[_Meta, list[str]]:
