@@ -1,0 +1,1 @@
+"""How often the diagnosis is right: labelled situations, diagnosed as recordings are, and scored with intervals."""

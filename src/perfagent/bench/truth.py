@@ -1,0 +1,97 @@
+"""What counts as right: what was injected, if the scenario played again without it is cured.
+
+A limit is a cause when lifting it alone takes away at least half of what waits for a first token; whoever names another
+limit that cures as well is right too. A situation between the lines has no truth and is drawn again.
+"""
+
+from collections.abc import Callable
+
+from perfagent.bench.play import Lift, Played, play
+from perfagent.bench.scenario import Kind, Scenario
+from perfagent.domain.finding import Cause
+
+CURED = 0.5
+"""Of the backlog, or of the gap between tokens, at most so much is left when the cause is taken away."""
+UNCHANGED = 0.75
+"""At least so much is left when something is taken away that is not a cause."""
+STANDING = 0.75
+"""A queue that is a problem is there at least this share of the time."""
+PASSING = 0.25
+"""One that is none, at most this share."""
+LEAST_BACKLOG = 2.0
+"""Requests; fewer are no backlog."""
+
+_LIMITS = {Lift.BATCH: Cause.BATCH_LIMIT, Lift.KV: Cause.KV_CAPACITY, Lift.BUDGET: Cause.PREFILL_BUDGET}
+
+
+def accepted(scenario: Scenario, base: Played) -> frozenset[str] | None:
+    """The labels that are right, the scenario's own first of all; None where it did not come out as meant."""
+    return _JUDGES.get(scenario.kind, _nothing)(scenario, base)
+
+
+def _nothing(scenario: Scenario, base: Played) -> frozenset[str] | None:
+    """Nobody queues for long or is turned away, and the batch does not slow the tokens much."""
+    if base.queued_share > PASSING or (base.refused > 0) != (scenario.kind is Kind.ERRORS):
+        return None
+    if _gap_left(scenario, base, Lift.DECODE) < UNCHANGED:
+        return None
+    return frozenset({scenario.kind.label})
+
+
+def _limit(scenario: Scenario, base: Played) -> frozenset[str] | None:
+    if base.backlog < LEAST_BACKLOG or not _stands(scenario.kind, base):
+        return None
+    cures = frozenset(cause.value for lift, cause in _LIMITS.items() if _left(scenario, base, lift) <= CURED)
+    return cures if scenario.kind.label in cures else None
+
+
+def _stands(kind: Kind, base: Played) -> bool:
+    """Prompts that are read in small pieces may keep one another waiting with an empty queue."""
+    return kind is Kind.PREFILL_BUDGET or base.queued_share >= STANDING
+
+
+def _overload(scenario: Scenario, base: Played) -> frozenset[str] | None:
+    """No setting helps, nor all together; faster hardware does."""
+    if base.backlog < LEAST_BACKLOG or base.queued_share < STANDING:
+        return None
+    if any(_left(scenario, base, lift) < UNCHANGED for lift in (*_LIMITS, Lift.SETTINGS)):
+        return None
+    return frozenset({Cause.OVERLOAD.value}) if _left(scenario, base, Lift.HARDWARE) <= CURED else None
+
+
+def _decoding(scenario: Scenario, base: Played) -> frozenset[str] | None:
+    """The batch makes the steps long, and prompts do not."""
+    if base.queued_share > PASSING or base.refused or _gap_left(scenario, base, Lift.DECODE) > CURED:
+        return None
+    if _gap_left(scenario, base, Lift.PROMPTS) < UNCHANGED:
+        return None
+    return frozenset({Cause.DECODE_BANDWIDTH.value})
+
+
+def _outlier(scenario: Scenario, base: Played) -> frozenset[str] | None:
+    """One replica's steps take longer; with that taken away nothing is wrong."""
+    even = play(scenario, Lift.SLOWNESS)
+    if even.queued_share > PASSING or not even.itl_s or not base.itl_s or base.itl_s <= even.itl_s:
+        return None
+    return frozenset({Cause.REPLICA_OUTLIER.value})
+
+
+_JUDGES: dict[Kind, Callable[[Scenario, Played], frozenset[str] | None]] = {
+    Kind.BATCH_LIMIT: _limit,
+    Kind.KV_CAPACITY: _limit,
+    Kind.PREFILL_BUDGET: _limit,
+    Kind.OVERLOAD: _overload,
+    Kind.DECODE_BANDWIDTH: _decoding,
+    Kind.REPLICA_OUTLIER: _outlier,
+}
+
+
+def _left(scenario: Scenario, base: Played, lift: Lift) -> float:
+    """How much of the backlog is there without the limit."""
+    return play(scenario, lift).backlog / base.backlog
+
+
+def _gap_left(scenario: Scenario, base: Played, lift: Lift) -> float:
+    """How much of the gap between tokens is left; 1 where nothing was decoded."""
+    without = play(scenario, lift).itl_s
+    return without / base.itl_s if without and base.itl_s else 1.0

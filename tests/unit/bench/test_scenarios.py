@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from perfagent.bench.look import look, write_played
+from perfagent.bench.play import Lift, play
+from perfagent.bench.scenario import ENGINES, Kind, Scenario, Split, Undrawable, draw, engine_of, kind_of
+from perfagent.bench.scenarios import diagnose_scenario, diagnose_scenarios
+from perfagent.bench.truth import accepted
+
+
+def drawn(kind: Kind) -> Scenario:
+    """The first that comes out as meant."""
+    number = list(Kind).index(kind)
+    for attempt in range(20):
+        try:
+            scenario = draw(0, number, attempt)
+        except Undrawable:
+            continue
+        if accepted(scenario, play(scenario)):
+            return scenario
+    raise AssertionError(f"{kind} does not come out")
+
+
+def test_the_same_seed_gives_the_same_outcomes() -> None:
+    first, again = (list(diagnose_scenarios(3, [0, 2, 4, 8, 12])) for _ in range(2))
+    assert first == again
+    assert first[0] != diagnose_scenario(4, 0)
+
+
+def test_processes_change_nothing_but_the_time() -> None:
+    numbers = [0, 1, 5] * 9
+    assert list(diagnose_scenarios(0, numbers, workers=2)) == [diagnose_scenario(0, n) for n in numbers[:3]] * 9
+
+
+def test_every_kind_is_drawn_on_every_engine() -> None:
+    pairs = {(kind_of(number), engine_of(number)) for number in range(len(Kind) * len(ENGINES))}
+    assert pairs == {(kind, engine) for kind in Kind for engine in ENGINES}
+
+
+def test_halves_share_nothing_and_do_not_move() -> None:
+    tune, test = ({n for n in range(600) if half.has(n)} for half in (Split.TUNE, Split.TEST))
+    assert tune | test == {n for n in range(600) if Split.ALL.has(n)} == set(range(600))
+    assert not tune & test
+    assert 0.4 < len(test) / 600 < 0.6
+    assert sorted(test)[:6] == [0, 1, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("kind", "lift"),
+    [
+        (Kind.BATCH_LIMIT, Lift.BATCH),
+        (Kind.KV_CAPACITY, Lift.KV),
+        (Kind.PREFILL_BUDGET, Lift.BUDGET),
+        (Kind.OVERLOAD, Lift.HARDWARE),
+    ],
+)
+def test_without_its_cause_the_backlog_goes(kind: Kind, lift: Lift) -> None:
+    scenario = drawn(kind)
+    assert play(scenario, lift).backlog <= 0.5 * play(scenario).backlog
+
+
+def test_lifting_what_is_not_the_cause_cures_nothing_and_is_not_accepted() -> None:
+    scenario = drawn(Kind.BATCH_LIMIT)
+    base = play(scenario)
+    assert play(scenario, Lift.KV).backlog == base.backlog
+    assert accepted(scenario, base) == frozenset({"batch_limit"})
+
+
+def test_a_queue_is_nothing_healthy() -> None:
+    scenario = drawn(Kind.HEALTHY)
+    base = play(scenario)
+    assert accepted(scenario, base) == frozenset({"none"})
+    assert accepted(scenario, play(drawn(Kind.BATCH_LIMIT))) is None
+
+
+def test_a_slow_replica_is_found_among_its_peers(tmp_path: Path) -> None:
+    scenario = drawn(Kind.REPLICA_OUTLIER)
+    diagnosis = look(write_played(scenario, play(scenario, pages=True), tmp_path))
+    assert [finding.cause for finding in diagnosis.findings] == ["replica_outlier"]
+
+
+def test_what_is_diagnosed_does_not_tell_what_was_played(tmp_path: Path) -> None:
+    """Neither files nor names say a kind, a label or the hidden part of the hardware."""
+    scenario = drawn(Kind.ERRORS)
+    write_played(scenario, play(scenario, pages=True), tmp_path)
+    names = [path.name for path in tmp_path.rglob("*")]
+    meta = next(tmp_path.rglob("meta.json")).read_text()
+    for word in ("accept", "label", "kind", "truth", "none", scenario.kind.value, str(scenario.workload.seed)):
+        assert word not in meta
+        assert not any(word in name for name in names)
