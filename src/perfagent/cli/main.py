@@ -3,6 +3,7 @@
 import typer
 
 from perfagent import __version__
+from perfagent.cli.bench import bench
 from perfagent.cli.demo import demo
 from perfagent.cli.diagnose import diagnose
 from perfagent.cli.emulate import emulate
@@ -20,6 +21,7 @@ app.command()(diagnose)
 app.command()(record)
 app.command()(serve)
 app.command()(emulate)
+app.add_typer(bench, name="bench")
 
 
 @app.callback(invoke_without_command=True)

@@ -54,14 +54,14 @@ def watching(seconds: float, what: str) -> Iterator[Callable[[float], None]]:
         yield lambda passed: progress.update(task, completed=passed)
 
 
-def emit(data: dict[str, Any], form: Format) -> None:
-    """Print a report."""
+def emit(data: dict[str, Any], form: Format, table: Callable[[dict[str, Any]], None] | None = None) -> None:
+    """Print a report; `table` prints one that is not a diagnosis."""
     if form is Format.JSON:
         typer.echo(json.dumps(data, indent=2))
     elif form is Format.YAML:
         typer.echo(yaml.safe_dump(json.loads(json.dumps(data)), sort_keys=False, allow_unicode=True).rstrip())
     else:
-        _table(data)
+        (table or _table)(data)
 
 
 def _table(data: dict[str, Any]) -> None:

@@ -1,0 +1,34 @@
+import json
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from perfagent.cli.main import app
+from support.captures import FIXTURES
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["bench", "diagnosis", *arguments])
+
+
+def test_every_format_tells_the_same() -> None:
+    few = ("--scenarios", "3", "--split", "all", "--recordings", str(FIXTURES))
+    as_json, as_yaml, table = (run(*few, "-o", form) for form in ("json", "yaml", "table"))
+    told = json.loads(as_json.stdout)
+    assert told == yaml.safe_load(as_yaml.stdout)
+    assert told["scenarios"]["agent"]["count"] + told["scenarios"]["dropped"] == 3
+    assert {one["name"] for one in told["recordings"]["each"]} >= {"vllm-0.26.0-h200/kv_starved"}
+    for wanted in ("3 scenarios", "top-1", "macro-F1", "false alarms", "simple rules", "recordings"):
+        assert wanted in table.stdout
+
+
+def test_recordings_alone_need_no_scenario() -> None:
+    told = json.loads(run("--scenarios", "0", "--recordings", str(FIXTURES), "-o", "json").stdout)
+    assert told["scenarios"]["agent"]["count"] == 0
+    assert told["scenarios"]["agent"]["top1"]["value"] is None
+
+
+@pytest.mark.parametrize("arguments", [("--recordings", "/nowhere"), ("--split", "half"), ("--scenarios", "-1")])
+def test_wrong_use_exits_with_2(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).exit_code == 2
