@@ -29,7 +29,10 @@ NONE = "none"
 
 
 class Kind(StrEnum):
-    """What is played. Wasted speculation is not: the emulator drafts no tokens."""
+    """What is played.
+
+    Left out: `speculation_waste`, because the emulator drafts no tokens, and `prefix_cache`.
+    """
 
     HEALTHY = "healthy"
     LIGHT = "light"

@@ -48,7 +48,7 @@ def diagnose_scenario(seed: int, number: int) -> Outcome | None:
 def diagnose_scenarios(seed: int, numbers: Sequence[int], *, workers: int | None = None) -> Iterator[Outcome | None]:
     """Each in turn, as they are asked for. The same numbers give the same outcomes on any number of workers."""
     one = partial(diagnose_scenario, seed)
-    workers = min(workers or len(os.sched_getaffinity(0)), len(numbers))
+    workers = min(workers or os.cpu_count() or 1, len(numbers))
     if len(numbers) <= FEW or workers < 2:
         yield from map(one, numbers)
         return
