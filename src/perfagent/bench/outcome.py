@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from perfagent.bench.rules import said_by_rules
+from perfagent.bench.scenario import NONE
 from perfagent.domain.finding import Diagnosis
 
 
@@ -36,6 +37,11 @@ class Outcome:
     """Whether the diagnosis tells that it could not judge what is right, or what a queue waits for."""
     hours: float
     """Replicas × the time that was looked at."""
+
+    @property
+    def right(self) -> bool:
+        """Whether the first cause named counts as right."""
+        return next(iter(self.said), NONE) in self.question.accept
 
 
 def answered(question: Question, diagnosis: Diagnosis) -> Outcome:

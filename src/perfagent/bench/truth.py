@@ -5,9 +5,10 @@ limit that cures as well is right too. A situation between the lines has no trut
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from perfagent.bench.play import Lift, Played, play
-from perfagent.bench.scenario import Kind, Scenario
+from perfagent.bench.scenario import NONE, Kind, Scenario
 from perfagent.domain.finding import Cause
 
 CURED = 0.5
@@ -21,6 +22,9 @@ PASSING = 0.25
 LEAST_BACKLOG = 2.0
 """Requests; fewer are no backlog."""
 
+LEAST_FAILURES = 10
+"""Fewer requests that fail are an accident or a fault, and nobody can say which."""
+
 _LIMITS = {Lift.BATCH: Cause.BATCH_LIMIT, Lift.KV: Cause.KV_CAPACITY, Lift.BUDGET: Cause.PREFILL_BUDGET}
 
 
@@ -31,11 +35,16 @@ def accepted(scenario: Scenario, base: Played) -> frozenset[str] | None:
 
 def _nothing(scenario: Scenario, base: Played) -> frozenset[str] | None:
     """Nobody queues for long or is turned away, and the batch does not slow the tokens much."""
-    if base.queued_share > PASSING or (base.refused > 0) != (scenario.kind is Kind.ERRORS):
+    if base.queued_share > PASSING or base.refused or _gap_left(scenario, base, Lift.DECODE) < UNCHANGED:
         return None
-    if _gap_left(scenario, base, Lift.DECODE) < UNCHANGED:
+    return frozenset({NONE})
+
+
+def _errors(scenario: Scenario, base: Played) -> frozenset[str] | None:
+    """As healthy, but for the requests that fail."""
+    if base.refused < LEAST_FAILURES or _nothing(scenario, replace(base, refused=0)) is None:
         return None
-    return frozenset({scenario.kind.label})
+    return frozenset({Cause.ERRORS.value})
 
 
 def _limit(scenario: Scenario, base: Played) -> frozenset[str] | None:
@@ -82,6 +91,7 @@ _JUDGES: dict[Kind, Callable[[Scenario, Played], frozenset[str] | None]] = {
     Kind.PREFILL_BUDGET: _limit,
     Kind.OVERLOAD: _overload,
     Kind.DECODE_BANDWIDTH: _decoding,
+    Kind.ERRORS: _errors,
     Kind.REPLICA_OUTLIER: _outlier,
 }
 

@@ -50,7 +50,8 @@ def diagnosis(
     data: dict[str, Any] = {
         "seed": seed,
         "split": split.value,
-        "scenarios": scored(kept) | {"dropped": len(played) - len(kept)},
+        "scenarios": scored(kept)
+        | {"dropped": len(played) - len(kept), "wrong": [_told(one) for one in kept if not one.right]},
     }
     if recordings is not None:
         data["recordings"] = scored(recorded) | {"each": [_told(one) for one in recorded]}
@@ -66,6 +67,9 @@ def _told(outcome: Outcome) -> dict[str, Any]:
     question = outcome.question
     return {
         "name": question.name,
+        "engine": question.engine,
+        "played": question.kind,
+        "flags_known": question.told,
         "accept": sorted(question.accept),
         "said": list(outcome.said),
         "rules_said": outcome.rules_said,

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,11 @@ def test_what_is_diagnosed_does_not_tell_what_was_played(tmp_path: Path) -> None
     for word in ("accept", "label", "kind", "truth", "none", scenario.kind.value, str(scenario.workload.seed)):
         assert word not in meta
         assert not any(word in name for name in names)
+
+
+def test_an_error_or_two_are_no_truth_either_way() -> None:
+    scenario = drawn(Kind.ERRORS)
+    base = play(scenario)
+    assert accepted(scenario, base) == frozenset({"errors"})
+    assert accepted(scenario, replace(base, refused=2)) is None
+    assert accepted(replace(scenario, kind=Kind.HEALTHY), base) is None

@@ -18,6 +18,7 @@ def test_every_format_tells_the_same() -> None:
     told = json.loads(as_json.stdout)
     assert told == yaml.safe_load(as_yaml.stdout)
     assert told["scenarios"]["agent"]["count"] + told["scenarios"]["dropped"] == 3
+    assert len(told["scenarios"]["wrong"]) == sum(count for _, _, count in told["scenarios"]["agent"]["confusions"])
     assert {one["name"] for one in told["recordings"]["each"]} >= {"vllm-0.26.0-h200/kv_starved"}
     for wanted in ("3 scenarios", "top-1", "macro-F1", "false alarms", "simple rules", "recordings"):
         assert wanted in table.stdout
