@@ -169,10 +169,11 @@ def test_overload_is_answered_with_replicas_and_no_change() -> None:
 def test_every_proposal_is_accepted_by_its_engine_and_changes_something(
     cause: Cause, engine: str, limit: float, running: float, usage: float, share: float
 ) -> None:
-    now = config("0.33.0" if engine == "vllm" else "3.3.7", gpu_memory_utilization=share)
+    release = {"vllm": "0.33.0", "sglang": "0.5.23", "tgi": "3.3.7"}[engine]
+    now = config(release, gpu_memory_utilization=share, enable_prefix_caching=False)
+    off = engines.render(engine, LaunchConfig(), ((Knob.ENABLE_PREFIX_CACHING, False),), release)
     seen = diagnosis(cause, limit, running_mean=running, kv_usage_mean_ratio=usage)
     for proposal in propose(seen, now, engine):
         engines.check(engine, proposal.change, now)
         assert all(now.value(knob) != value for knob, value in proposal.change)
-        launched = engines.render(engine, LaunchConfig(), proposal.change, now.release)
-        assert launched != LaunchConfig()
+        assert engines.render(engine, off, proposal.change, now.release) != off
