@@ -41,11 +41,11 @@ class Limits:
     tokens_for_a_share: float = 1000
     """Tokens from which on such shares are no accident: the tenth then has a standard error of one in a hundred."""
     error_share: float = 0.01
-    """Failures from which on requests fail: 99 % is the loosest availability that SRE handbooks speak of."""
+    """Failed requests / all from which on failures count. Definition: one in a hundred."""
     least_peers: int = 3
     """Peers below which nobody can say what is usual: two that differ are both odd."""
     outlier_ratio: float = 1.5
-    """Slower than the peers' median by half: what no pair of equal machines differs by. Definition of "slow"."""
+    """Slower than the peers' median by half: definition of "slow"."""
     outlier_sds: float = 3.5
     """Robust standard deviations from the median. Source: Iglewicz and Hoaglin, how to detect and handle outliers."""
     growth: float = 1.25

@@ -11,53 +11,55 @@ from perfagent.analysis.limits import LIMITS, Limits
 from perfagent.domain.finding import Cause, Diagnosis, Evidence, Finding, Severity, Symptom
 from perfagent.domain.metric import Metric
 
-_FIGURES = {"itl_mean_s": Metric.ITL, "ttft_mean_s": Metric.TTFT}
-_WORK = "throughput_tok_s"
+_NEEDED = {"itl_mean_s", "throughput_tok_s"}
 _MAD_TO_SD = 1.4826
 """Median absolute deviation → standard deviation of a normal distribution."""
 
 
 def replica_outliers(diagnoses: Sequence[Diagnosis], limits: Limits = LIMITS) -> list[Finding]:
-    """Replicas that stand out in the gap between tokens or, where that is alike, in the time to first token."""
-    found: dict[str, Finding] = {}
-    for name in _FIGURES:
-        for one in diagnoses:
-            finding = _compared(one, diagnoses, name, limits)
-            if finding is not None:
-                found.setdefault(one.target, finding)
-    return list(found.values())
+    """Replicas whose gap between tokens stands out. Few tokens make no mean, so replicas that hardly work are left out.
+
+    The time to first token is not compared: prompts and what caches hold of them differ from replica to replica.
+    """
+    working = [each for each in diagnoses if _tokens(each) >= limits.tokens_for_a_share]
+    found = (_compared(one, [each for each in working if each is not one], limits) for one in working)
+    return [finding for finding in found if finding is not None]
 
 
-def _compared(one: Diagnosis, diagnoses: Sequence[Diagnosis], name: str, limits: Limits) -> Finding | None:
-    peers = [each for each in diagnoses if each is not one and _needed(name) <= each.figures.keys()]
-    if len(peers) < limits.least_peers or not _needed(name) <= one.figures.keys():
+def _tokens(seen: Diagnosis) -> float:
+    """Tokens generated in the window; 0 where a figure is missing."""
+    known = seen.figures.keys() >= _NEEDED
+    return seen.figures["throughput_tok_s"] * (seen.end_s - seen.start_s) if known else 0.0
+
+
+def _compared(one: Diagnosis, peers: Sequence[Diagnosis], limits: Limits) -> Finding | None:
+    if len(peers) < limits.least_peers:
         return None
-    theirs, usual = [each.figures[name] for each in peers], median(each.figures[name] for each in peers)
-    delivers, they_deliver = one.figures[_WORK], median(each.figures[_WORK] for each in peers)
-    spread = _MAD_TO_SD * median(abs(value - usual) for value in theirs)
-    value, ratio = one.figures[name], one.figures[name] / usual if usual > 0 else 1.0
-    if ratio < limits.outlier_ratio or value - usual <= limits.outlier_sds * spread:
+    theirs = [each.figures["itl_mean_s"] for each in peers]
+    value, usual = one.figures["itl_mean_s"], median(theirs)
+    spread = _MAD_TO_SD * median(abs(each - usual) for each in theirs)
+    if value < limits.outlier_ratio * usual or value - usual <= limits.outlier_sds * spread:
         return None
+    delivers, they_deliver = (
+        one.figures["throughput_tok_s"], median(each.figures["throughput_tok_s"] for each in peers)
+    )  # fmt: skip
     if delivers > limits.growth * they_deliver:
         return None
-    metric = _FIGURES[name]
     return Finding(
         Cause.REPLICA_OUTLIER,
         Symptom.HIGH_LATENCY,
-        Severity.HIGH if ratio >= 2 * limits.outlier_ratio else Severity.MEDIUM,
+        Severity.HIGH if value >= 2 * limits.outlier_ratio * usual else Severity.MEDIUM,
         0.8,
         one.target,
-        f"{one.target} alone is slow: {metric} {1000 * value:.0f} ms, its {len(peers)} peers {1000 * usual:.0f} ms; "
-        f"it delivers {delivers:.0f} tokens/s, they {they_deliver:.0f} each.",
+        f"{one.target} alone is slow: {1000 * value:.0f} ms between tokens, its {len(peers)} peers "
+        f"{1000 * usual:.0f} ms; it delivers {delivers:.0f} tokens/s, they {they_deliver:.0f} each.",
         (
-            Evidence(metric, "of the replica", value, limits.outlier_ratio * usual, "a replica as fast as its peers"),
+            Evidence(
+                Metric.ITL, "of the replica", value, limits.outlier_ratio * usual, "a replica as fast as its peers"
+            ),
             Evidence(
                 Metric.GENERATION_TOKENS, "tokens/s of the replica", delivers, limits.growth * they_deliver,
                 "a replica that does more than its peers",
             ),
         ),
     )  # fmt: skip
-
-
-def _needed(name: str) -> set[str]:
-    return {name, _WORK}

@@ -87,7 +87,7 @@ def _proposal(
 _ADVICE = {
     Cause.SPECULATION_WASTE: "Draft fewer tokens per step, or switch speculative decoding off.",
     Cause.ERRORS: "Read the server's log: no setting is tuned for failures.",
-    Cause.REPLICA_OUTLIER: "Drain this replica and look at its machine; its settings are those of its peers.",
+    Cause.REPLICA_OUTLIER: "If its settings are those of its peers, drain this replica and look at its machine.",
 }
 
 

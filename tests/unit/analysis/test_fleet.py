@@ -57,7 +57,7 @@ def test_a_replica_that_is_slow_with_as_much_to_do_is_an_outlier() -> None:
     seen = of_service("chat", peers(0.02, 0.021, 0.019, odd=one("slow", itl_mean_s=0.05)))
     (finding,) = seen.findings
     assert (finding.cause, finding.target, finding.severity) == (Cause.REPLICA_OUTLIER, "slow", Severity.MEDIUM)
-    assert "50 ms, its 3 peers 20 ms" in finding.description
+    assert "50 ms between tokens, its 3 peers 20 ms" in finding.description
     worse = of_service("chat", peers(0.02, 0.021, 0.019, odd=one("slow", itl_mean_s=0.08)))
     assert worse.findings[0].severity is Severity.HIGH
 
@@ -68,6 +68,8 @@ def test_a_replica_that_is_slow_with_as_much_to_do_is_an_outlier() -> None:
         peers(0.02, 0.021, 0.019, odd=one("a little slower", itl_mean_s=0.025)),
         peers(0.02, 0.021, 0.019, odd=one("busier", itl_mean_s=0.05, throughput_tok_s=600)),
         peers(0.02, 0.021, odd=one("of three", itl_mean_s=0.05)),
+        peers(0.02, 0.021, 0.019, odd=one("with a few tokens", itl_mean_s=0.05, throughput_tok_s=2)),
+        peers(0.02, 0.021, 0.019, odd=one("with longer prompts", ttft_mean_s=9.0)),
         peers(0.01, 0.03, 0.02, 0.05, odd=one("in a motley fleet", itl_mean_s=0.05)),
         [*peers(0.02, 0.021, 0.019, odd=replace(one("idle"), figures={}))],
     ],
