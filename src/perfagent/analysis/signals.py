@@ -216,10 +216,7 @@ class Signals:
     @property
     def prompt_token_share(self) -> float | None:
         """Share of the computed tokens that were a prompt's."""
-        prompt = increase(self.window, Metric.PROMPT_TOKENS_COMPUTED)
-        if prompt is None:
-            prompt = increase(self.window, Metric.PROMPT_TOKENS)
-        generated = increase(self.window, Metric.GENERATION_TOKENS)
+        prompt, generated = _prompt_tokens(self.window), increase(self.window, Metric.GENERATION_TOKENS)
         if prompt is None or generated is None or prompt + generated <= 0:
             return None
         return prompt / (prompt + generated)
@@ -330,9 +327,7 @@ class Signals:
 
     def _step_tokens(self, pair: Window) -> float | None:
         gaps, generated = observed(pair, Metric.ITL), increase(pair, Metric.GENERATION_TOKENS)
-        prompt = increase(pair, Metric.PROMPT_TOKENS_COMPUTED)
-        if prompt is None:
-            prompt = increase(pair, Metric.PROMPT_TOKENS)
+        prompt = _prompt_tokens(pair)
         if gaps is None or gaps.mean is None or prompt is None or generated is None:
             return None
         return (prompt + generated) / pair.span_s * gaps.mean / self.ranks
@@ -367,6 +362,12 @@ class Signals:
 def _mean(values: dict[float, float], at: Sequence[float]) -> float | None:
     known = [values[t] for t in at if t in values and isfinite(values[t])]
     return sum(known) / len(known) if known else None
+
+
+def _prompt_tokens(window: Window) -> float | None:
+    """Prompt tokens computed; all of them where nobody tells which were found in a cache."""
+    computed = increase(window, Metric.PROMPT_TOKENS_COMPUTED)
+    return computed if computed is not None else increase(window, Metric.PROMPT_TOKENS)
 
 
 def _grown(pairs: Sequence[Window], metric: Metric) -> float | None:
