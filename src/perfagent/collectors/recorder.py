@@ -39,8 +39,8 @@ class Recorder:
     ) -> int:
         """Scrape every `every_s` seconds for `for_s`; how many pages there are. `seen` is told the seconds passed.
 
-        A scrape that fails later on is a gap. Raises `InvalidInput` for a folder that has something in it or a
-        recording of too many pages, and what a scrape raises when the first one fails.
+        A scrape that fails later on is a gap. Raises `InvalidInput` for a folder that has something in it or cannot be
+        written, or a recording of too many pages, and what a scrape raises when the first one fails.
         """
         if not every_s > 0 or for_s / every_s >= MAX_PAGES:
             raise InvalidInput(f"a recording has at most {MAX_PAGES} pages, one every {every_s:g} s for {for_s:g} s")
@@ -55,12 +55,12 @@ class Recorder:
                     raise
                 scrapes.append({"at_s": at_s, "error": str(missed)})
             else:
-                if engine is None or self.release is None:
+                if not scrapes:
                     engine = snapshot.engine
-                    config = await self.scraper.read_config(target, snapshot, self.launch)
-                    self.release = self.release or config.release
+                    config = await self.scraper.read_config(target, snapshot, self.launch, self.release)
+                    self.release = config.release
                 name = f"{len(scrapes):03d}.prom"
-                (self.folder / name).write_bytes(page)
+                self._write(name, page)
                 scrapes.append({"at_s": at_s, "file": name})
             self._write_meta(engine, every_s, scrapes)
             left_s = began_s + for_s - self.clock.monotonic()
@@ -75,7 +75,7 @@ class Recorder:
             if any(self.folder.iterdir()):
                 raise InvalidInput(f"{self.folder} has something in it: a recording goes into a folder of its own")
         except OSError as error:
-            raise InvalidInput(f"{self.folder} cannot be written: {error.strerror}") from error
+            raise self._unwritable(error) from error
 
     def _write_meta(self, engine: str | None, every_s: float, scrapes: list[dict[str, object]]) -> None:
         meta = {
@@ -87,6 +87,16 @@ class Recorder:
             "scrape_times": [scrape["at_s"] for scrape in scrapes],
             "scrapes": scrapes,
         }
-        new = self.folder / "meta.json.new"
-        new.write_text(json.dumps(meta, indent=1) + "\n")
-        new.replace(self.folder / "meta.json")
+        self._write("meta.json", (json.dumps(meta, indent=1) + "\n").encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Whole or not at all, whenever the process ends."""
+        new = self.folder / f"{name}.new"
+        try:
+            new.write_bytes(content)
+            new.replace(self.folder / name)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> InvalidInput:
+        return InvalidInput(f"{self.folder} cannot be written: {error.strerror}")

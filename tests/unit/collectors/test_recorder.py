@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,7 +20,7 @@ TARGET = Target(URL, URL)
 PAGE = page("vllm/0.26.0-short-of-seats")
 
 
-async def recorded(folder: Path, answers: list[httpx.Response | Exception], **asked: float) -> int:
+async def recorded(folder: Path, answers: Any, **asked: float) -> int:
     with respx.mock(assert_all_called=False) as wire:
         wire.get(f"{URL}/metrics").mock(side_effect=answers)
         wire.get(url__startswith=URL).respond(404)
@@ -42,7 +43,7 @@ async def test_what_was_recorded_reads_back(tmp_path: Path) -> None:
 
 async def test_a_scrape_that_fails_is_a_gap_with_its_reason(tmp_path: Path) -> None:
     good = httpx.Response(200, text=PAGE)
-    answers: list[httpx.Response | Exception] = [good, httpx.ConnectError("down"), httpx.Response(500), good]
+    answers = [good, httpx.ConnectError("down"), httpx.Response(500), good]
     assert await recorded(tmp_path, answers, for_s=9, every_s=3) == 2
     assert [snapshot.at_s for snapshot in read_recording(tmp_path).snapshots] == [0, 9]
     errors = [scrape.get("error") for scrape in json.loads((tmp_path / "meta.json").read_text())["scrapes"]]
@@ -63,6 +64,17 @@ async def test_nothing_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InvalidInput, match="cannot be written"):
         await recorded(tmp_path / "file", [])
+
+
+async def test_a_folder_that_goes_away_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+
+    def vanish(_request: httpx.Request) -> httpx.Response:
+        folder.rmdir()
+        return httpx.Response(200, text=PAGE)
+
+    with pytest.raises(InvalidInput, match="cannot be written: No such file"):
+        await recorded(folder, vanish)
 
 
 @pytest.mark.parametrize(("for_s", "every_s"), [(60, 0), (60, -1), (1e9, 1), (60, float("nan"))])
