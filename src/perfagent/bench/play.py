@@ -155,14 +155,7 @@ def _lifted(setup: Setup, lift: Lift | None) -> Setup:
     if lift in (Lift.BUDGET, Lift.SETTINGS):
         rules = replace(rules, max_num_batched_tokens=max(USUAL_BUDGET, rules.max_num_batched_tokens))
     if lift is Lift.HARDWARE:
-        time = replace(
-            time,
-            base_s=time.base_s / 4,
-            per_token_s=time.per_token_s / 4,
-            per_sequence_s=time.per_sequence_s / 4,
-            per_context_token_s=time.per_context_token_s / 4,
-            per_pair_s=time.per_pair_s / 4,
-        )
+        time = time.scaled(0.25)
     if lift is Lift.DECODE:
         time = replace(time, per_sequence_s=0.0, per_context_token_s=0.0)
     if lift is Lift.PROMPTS:

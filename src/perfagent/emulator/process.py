@@ -1,7 +1,7 @@
 """One life of an emulated server: from its start to its exit, the twin with an engine's metrics around it."""
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.metric import Metric
@@ -11,7 +11,7 @@ from perfagent.emulator.page import Page
 from perfagent.emulator.setup import Machine, Setup
 from perfagent.engines import exposition
 from perfagent.engines.habits import Facts
-from perfagent.twin import Replica, Request, StepTime
+from perfagent.twin import Replica, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Process:
     def slow_down(self, factor: float) -> None:
         """From the next step on, steps take `factor` times what they should."""
         time = self.setup.step_time
-        self._replica.step_time = time if factor == 1 else _scaled(time, factor)
+        self._replica.step_time = time if factor == 1 else time.scaled(factor)
 
     def end(self, at_s: float) -> None:
         """The process exits; whoever is still being served is cut off."""
@@ -159,14 +159,3 @@ class Process:
     def _refuse(self, request: Request, refusal: Refusal) -> Refusal:
         self._clients.refused(request.arrival_s)
         return refusal
-
-
-def _scaled(time: StepTime, factor: float) -> StepTime:
-    return replace(
-        time,
-        base_s=time.base_s * factor,
-        per_token_s=time.per_token_s * factor,
-        per_sequence_s=time.per_sequence_s * factor,
-        per_context_token_s=time.per_context_token_s * factor,
-        per_pair_s=time.per_pair_s * factor,
-    )

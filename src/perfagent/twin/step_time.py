@@ -10,7 +10,7 @@ for free; above it each token costs arithmetic. The corner between the two is so
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 CORNER_TOKENS = 30.0
 
@@ -39,4 +39,15 @@ class StepTime:
             + self.per_sequence_s * sequences
             + self.per_context_token_s * context_tokens
             + self.per_pair_s * pairs
+        )
+
+    def scaled(self, factor: float) -> "StepTime":
+        """Of a machine on which every step takes `factor` times as long."""
+        return replace(
+            self,
+            base_s=self.base_s * factor,
+            per_token_s=self.per_token_s * factor,
+            per_sequence_s=self.per_sequence_s * factor,
+            per_context_token_s=self.per_context_token_s * factor,
+            per_pair_s=self.per_pair_s * factor,
         )

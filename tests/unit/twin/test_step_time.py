@@ -1,3 +1,5 @@
+from math import isclose
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,3 +26,8 @@ def test_each_term_counts_what_its_name_says() -> None:
     assert abs(H200.seconds(1, 100, 0, 0) - empty - 100 * H200.per_sequence_s) < 1e-12
     assert abs(H200.seconds(1, 0, 50_000, 0) - empty - 50_000 * H200.per_context_token_s) < 1e-12
     assert abs(H200.seconds(1, 0, 0, 1e6) - empty - 1e6 * H200.per_pair_s) < 1e-12
+
+
+def test_on_a_slower_machine_every_step_takes_as_many_times_as_long() -> None:
+    step = (2150, 30, 50_000, 1e6)
+    assert isclose(H200.scaled(2.5).seconds(*step), 2.5 * H200.seconds(*step))
