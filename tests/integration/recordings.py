@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from math import exp
+from math import exp, isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def read_page(text: str) -> tuple[Page, dict[str, str]]:
     page: Page = {}
     cache: dict[str, str] = {}
     for name, labels, value in (match.groups() for match in map(SERIES.match, text.splitlines()) if match):
-        if name.endswith("_bucket"):
+        if name.endswith("_bucket") or ("stage=" in (labels or "") and 'stage="prefill_forward"' not in labels):
             continue
         if name == "vllm:cache_config_info":
             cache = dict(re.findall(r'(\w+)="([^"]*)"', labels))
@@ -137,6 +137,32 @@ class Recording:
         spans = zip(pairwise(times), pairwise(page for page, _ in self.pages), strict=True)
         return [make(end_s - start_s, a, b, pairs_per_token) for (start_s, end_s), (a, b) in spans]
 
+    def outside_s(self) -> list[float]:
+        """Per stretch without a queue: what a request spends outside the scheduler before its first token.
+
+        Parsing, tokenizing, the way to the engine's process and back. By the engine's own timers: time to first token
+        less time in the queue, less the steps that computed the prompt, less the mean rest of the step under way.
+        """
+        waiting = "sglang:num_queue_reqs" if self.sglang else "vllm:num_requests_waiting"
+        engine, prefill = ("sglang:", "per_stage_req_latency") if self.sglang else ("vllm:", "request_prefill_time")
+        queue = "queue_time" if self.sglang else "request_queue_time"
+        found = []
+        for interval, ((a, _), (b, _)) in zip(self.intervals(), pairwise(self.pages), strict=True):
+
+            def mean(timer: str, a: Page = a, b: Page = b) -> float:
+                total, count = (
+                    b.get(f"{engine}{timer}_seconds_{part}", 0.0) - a.get(f"{engine}{timer}_seconds_{part}", 0.0)
+                    for part in ("sum", "count")
+                )
+                return total / count if count else nan
+
+            busy = interval.busy_s / interval.seconds if interval.idle_s is not None else 1 - exp(-interval.running)
+            rest = busy * interval.busy_s / interval.steps / 2 if interval.steps else 0.0
+            outside = mean("time_to_first_token") - mean(queue) - mean(prefill) - rest
+            if not (a[waiting] or b[waiting] or isnan(outside)):
+                found.append(outside)
+        return found
+
     def _vllm_interval(self, seconds: float, a: Page, b: Page, pairs_per_token: float) -> Interval:
         def grown(name: str) -> float:
             return b[f"vllm:{name}"] - a[f"vllm:{name}"]
@@ -154,6 +180,11 @@ class Recording:
         held = mean("kv_cache_usage_perc") * rules.kv_capacity_tokens - running * (rules.block_size - 1) / 2
         context = max(held, 0.0) * min(1.0, decoding / running)
         prompt_tokens += 0.4 * grown("num_preemptions_total") * context / max(decoding, 1.0)
+        pieces = prompt_tokens / max(prompts, 1) / rules.max_num_batched_tokens
+        one_step = not rules.async_scheduling and 2 * pieces <= 1
+        timed = grown("request_prefill_time_seconds_count") if one_step else 0.0
+        # what a piece of a prompt finds computed: cached blocks, and the pieces before it
+        prefix = grown("prefix_cache_hits_total") + prompt_tokens * max(pieces - 1, 0.0) / 2
         return Interval(
             seconds=seconds,
             steps=steps,
@@ -162,8 +193,11 @@ class Recording:
             prompt_tokens=prompt_tokens,
             # prompts begin in random steps, and a long one takes several
             prefill_steps=max(steps * (1 - exp(-prompts / steps)), prompt_tokens / rules.max_num_batched_tokens),
-            context_tokens=context * steps,
+            context_tokens=context * steps + prefix,
+            prefix_tokens=prefix,
             pairs=prompt_tokens * pairs_per_token,
+            timed_prompts=timed,
+            timed_s=grown("request_prefill_time_seconds_sum") if timed else 0.0,
             running=min(a["vllm:num_requests_running"], b["vllm:num_requests_running"]),
             waiting=min(a["vllm:num_requests_waiting"], b["vllm:num_requests_waiting"]),
         )
@@ -174,6 +208,7 @@ class Recording:
 
         prefills, decodes = grown("cuda_graph_passes_total:prefill_none"), grown("cuda_graph_passes_total:decode_none")
         prompt_tokens = grown("realtime_tokens_total:prefill_compute")
+        prefix = grown("realtime_tokens_total:prefill_cache")
         context = (a["sglang:decode_sum_seq_lens"] + b["sglang:decode_sum_seq_lens"]) / 2
         return Interval(
             seconds=seconds,
@@ -182,7 +217,10 @@ class Recording:
             prompts=grown("time_to_first_token_seconds_count"),
             prompt_tokens=prompt_tokens,
             prefill_steps=prefills,
-            context_tokens=context * decodes,
+            context_tokens=context * decodes + prefix,
+            prefix_tokens=prefix,
+            timed_prompts=grown("per_stage_req_latency_seconds_count"),
+            timed_s=grown("per_stage_req_latency_seconds_sum"),
             pairs=prompt_tokens * pairs_per_token,
             running=min(a["sglang:num_running_reqs"], b["sglang:num_running_reqs"]),
             waiting=min(a["sglang:num_queue_reqs"], b["sglang:num_queue_reqs"]),

@@ -43,7 +43,8 @@ def fit(intervals: Iterable[Interval], prior: Belief) -> Fit | None:
 
     def residuals(log_values: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
         errors = rows.errors(log_values) / np.hypot(noise, rows.cut)
-        return np.concatenate([_robust(errors), whiten @ (log_values - prior.log_mean)])
+        timed = rows.timed_errors(log_values) / np.hypot(noise, rows.timed_cut)
+        return np.concatenate([_robust(errors), _robust(timed), whiten @ (log_values - prior.log_mean)])
 
     first = least_squares(residuals, prior.log_mean, args=(MODEL_ERROR,), x_scale="jac")
     spread = 1.48 * float(np.median(np.abs(rows.errors(first.x))))
@@ -86,14 +87,33 @@ class _Rows:
         self._prefill_tokens = column("prompt_tokens") / np.maximum(self._prefill_steps, 1)
         self._prefill_tokens += self._plain_tokens * column("mixed")
 
+        self._timed = column("timed_prompts") > 0
+        timed_prompts = column("timed_prompts")[self._timed]
+        self._timed_s = column("timed_s")[self._timed] / timed_prompts
+        self.timed_cut = 1 / np.sqrt(timed_prompts)
+        """Relative error because the prompts timed need not be those whose tokens were counted."""
+        self._decode_steps, self._mixed = decode_steps, column("mixed")
+        self._prefix = column("prefix_tokens")
+
     def errors(self, log_values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Relative error of each interval's seconds."""
-        base, token, ridge, sequence, context, pair = np.exp(log_values)
+        base, token, ridge, sequence, context, pair, prompt_step = np.exp(log_values)
         above_ridge = self._plain_steps * _softplus(self._plain_tokens - ridge)
         above_ridge += self._prefill_steps * _softplus(self._prefill_tokens - ridge)
         seconds = base * self._steps + token * above_ridge
         seconds += sequence * self._decode + context * self._context + pair * self._pairs
+        seconds += prompt_step * self._prefill_steps
         errors: NDArray[np.float64] = seconds / self._seconds - 1
+        return errors
+
+    def timed_errors(self, log_values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Relative error of the mean step that computed a prompt, where the engine times it."""
+        base, token, ridge, sequence, context, pair, prompt_step = np.exp(log_values)
+        seconds = base + prompt_step + token * _softplus(self._prefill_tokens - ridge)
+        beside = self._mixed / np.maximum(self._decode_steps, 1)
+        seconds += beside * (sequence * self._decode + context * (self._context - self._prefix))
+        seconds += (context * self._prefix + pair * self._pairs) / np.maximum(self._prefill_steps, 1)
+        errors: NDArray[np.float64] = seconds[self._timed] / self._timed_s - 1
         return errors
 
 

@@ -13,10 +13,12 @@ class Interval:
 
     `steps` includes those that computed a piece of a prompt and produced nothing, which vLLM does not count.
     `prompt_tokens` are those computed, recomputation after preemption included; `prefill_steps` the steps that had any;
-    `prompts` how many were completed. `context_tokens` sums, over steps, the context that decoding sequences read;
-    `pairs` the query-key pairs of prompts. `mixed` tells whether prompts share steps with decoding sequences.
-    `running` and `waiting` are the smaller of the two gauges at the ends, `idle_s` is the engine's own figure if it has
-    one (SGLang).
+    `prompts` how many were completed. `context_tokens` sums, over steps, the context that they read; `prefix_tokens` is
+    the part of it that pieces of prompts read; `pairs` the query-key pairs of prompts. `mixed` tells whether prompts
+    share steps with decoding sequences. `timed_prompts` is of how many prompts the engine's own timer tells how long
+    the one step took that computed it, `timed_s` the sum of these times; 0 where it has no such timer, or prompts take
+    several steps. `running` and `waiting` are the smaller of the two gauges at the ends, `idle_s` is the engine's own
+    figure if it has one (SGLang).
     """
 
     seconds: float
@@ -29,6 +31,9 @@ class Interval:
     pairs: float
     running: float
     waiting: float
+    prefix_tokens: float = 0.0
+    timed_prompts: float = 0.0
+    timed_s: float = 0.0
     idle_s: float | None = None
     mixed: bool = True
 
@@ -52,9 +57,12 @@ class Interval:
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             prefill_steps=self.prefill_steps + other.prefill_steps,
             context_tokens=self.context_tokens + other.context_tokens,
+            prefix_tokens=self.prefix_tokens + other.prefix_tokens,
             pairs=self.pairs + other.pairs,
             running=min(self.running, other.running),
             waiting=min(self.waiting, other.waiting),
+            timed_prompts=self.timed_prompts + other.timed_prompts,
+            timed_s=self.timed_s + other.timed_s,
             idle_s=None if self.idle_s is None or other.idle_s is None else self.idle_s + other.idle_s,
             mixed=self.mixed,
         )

@@ -229,6 +229,7 @@ class Replica:
             if victim is sequence:
                 return 0
         plan.prompt_tokens += chunk
+        plan.context_tokens += before
         plan.pairs += chunk * (before + chunk / 2)
         if sequence.computed == sequence.tokens_to_compute:
             self._prefilling.remove(sequence)

@@ -1,12 +1,15 @@
 """How long one engine step takes, from what is in it.
 
-With N tokens in the step, D decoding sequences, K context tokens they read and A query-key pairs of prefill:
+With N tokens in the step, D decoding sequences, K context tokens that it reads and A query-key pairs of prompts:
 
     t = base_s + per_token_s · softplus(N − ridge_tokens)
         + per_sequence_s · D + per_context_token_s · K + per_pair_s · A
+        + prompt_step_s, if A > 0
 
 The base reads the weights once; below the ridge that read takes longer than the arithmetic, so tokens ride along
-for free; above it each token costs arithmetic. The corner between the two is soft, because kernels differ.
+for free; above it each token costs arithmetic. The corner between the two is soft, because kernels differ. A step
+with a piece of a prompt in it runs other kernels and leaves the graphs captured for decoding, hence a cost of its own.
+The context is what decoding sequences have behind them, and what was computed before a piece of a prompt.
 """
 
 import math
@@ -30,6 +33,7 @@ class StepTime:
     per_sequence_s: float
     per_context_token_s: float
     per_pair_s: float
+    prompt_step_s: float
 
     def seconds(self, tokens: int, sequences: int, context_tokens: int, pairs: float) -> float:
         """One step that is not empty."""
@@ -39,6 +43,7 @@ class StepTime:
             + self.per_sequence_s * sequences
             + self.per_context_token_s * context_tokens
             + self.per_pair_s * pairs
+            + (self.prompt_step_s if pairs else 0.0)
         )
 
     def scaled(self, factor: float) -> "StepTime":
@@ -50,4 +55,5 @@ class StepTime:
             per_sequence_s=self.per_sequence_s * factor,
             per_context_token_s=self.per_context_token_s * factor,
             per_pair_s=self.per_pair_s * factor,
+            prompt_step_s=self.prompt_step_s * factor,
         )

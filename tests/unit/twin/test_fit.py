@@ -16,7 +16,7 @@ from unit.twin.trace import Trace
 
 LLAMA_11B = ModelShape(params=11.4e9, layers=40, width=5120, kv_heads=8, head_dim=128)
 PRIOR = expected(LLAMA_11B, GPUS["h200"])
-TRUE = StepTime(7.2e-3, 3.0e-5, 130, 9e-6, 4.4e-8, 2.8e-9)
+TRUE = StepTime(7.2e-3, 3.0e-5, 130, 9e-6, 4.4e-8, 2.8e-9, 1e-3)
 RULES = SchedulerRules(max_num_seqs=1024, max_num_batched_tokens=8192, kv_blocks=42_000)
 
 
@@ -77,6 +77,18 @@ def test_one_healthy_window_pins_the_base_and_leaves_the_rest_to_the_prior() -> 
     assert "base_s" in found.pinned
     assert not found.pinned & {"per_sequence_s", "per_pair_s", "per_context_token_s"}
     assert found.belief.log_sd["per_pair_s"] == pytest.approx(PRIOR.log_sd["per_pair_s"], rel=0.1)
+
+
+def test_an_engine_that_times_its_prompts_pins_what_such_a_step_costs_more() -> None:
+    rows = merged(accounting(10, 512, 256))
+    own_s = TRUE.seconds(560, 33, 33 * 640, 560 * 280) * 1.5  # the twin above times no prompts: a clearly slower pass
+    timed = [replace(row, timed_prompts=row.prompts, timed_s=row.prompts * own_s) for row in rows]
+    without, given = fit(rows, PRIOR), fit(timed, PRIOR)
+    assert without is not None
+    assert given is not None
+    assert "prompt_step_s" not in without.pinned
+    assert given.belief.step_time.prompt_step_s > 2 * without.belief.step_time.prompt_step_s
+    assert given.belief.log_sd["prompt_step_s"] < without.belief.log_sd["prompt_step_s"]
 
 
 def test_a_posterior_is_the_prior_of_the_next_window() -> None:

@@ -6,7 +6,7 @@ from perfagent.twin import Replica, Request, SchedulerRules, StepTime
 from unit.twin.trace import Trace
 
 SECOND_A_STEP = StepTime(
-    base_s=1.0, per_token_s=0.0, ridge_tokens=0, per_sequence_s=0, per_context_token_s=0, per_pair_s=0
+    base_s=1.0, per_token_s=0.0, ridge_tokens=0, per_sequence_s=0, per_context_token_s=0, per_pair_s=0, prompt_step_s=0
 )
 RULES = SchedulerRules(
     max_num_seqs=8,
@@ -60,6 +60,22 @@ def test_a_long_prompt_is_computed_in_chunks_beside_decoding_sequences() -> None
     rules = replace(RULES, max_num_batched_tokens=8)
     trace, _ = play(rules, Request("a", 0.0, 8, 5), Request("b", 0.5, 20, 1))
     assert [step[2:] for step in trace.steps] == [(8, 0), (7, 1), (7, 1), (6, 1), (0, 1)]
+
+
+def test_a_piece_of_a_prompt_reads_what_was_computed_before_it() -> None:
+    per_token = replace(SECOND_A_STEP, per_context_token_s=1.0)
+
+    def durations(*requests: Request) -> list[float]:
+        trace = Trace()
+        replica = Replica(replace(RULES, max_num_batched_tokens=8, prefix_caching=True), per_token, trace)
+        for request in requests:
+            replica.submit(request)
+        replica.advance(1000.0)
+        return [step[1] for step in trace.steps]
+
+    assert durations(Request("a", 0.0, 20, 1)) == [1.0, 9.0, 17.0]
+    shared = [Request("a", 0.0, 20, 1, "p", 16), Request("b", 100.0, 20, 1, "p", 16)]
+    assert durations(*shared) == [1.0, 9.0, 17.0, 17.0]
 
 
 def test_without_chunking_a_prompt_waits_for_a_step_that_holds_it_whole() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from perfagent.twin import Replica, Request, SchedulerRules, StepTime
 from unit.twin.trace import Trace
 
-STEP_TIME = StepTime(0.01, 1e-4, 16, 1e-4, 1e-5, 1e-6)
+STEP_TIME = StepTime(0.01, 1e-4, 16, 1e-4, 1e-5, 1e-6, 1e-3)
 KV_TOKENS = 96
 BUDGET = 40
 

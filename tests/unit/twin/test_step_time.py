@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from perfagent.twin import StepTime
 from perfagent.twin.step_time import softplus
 
-H200 = StepTime(7e-3, 2e-5, 150, 1.5e-5, 3.5e-8, 1.5e-10)
+H200 = StepTime(7e-3, 2e-5, 150, 1.5e-5, 3.5e-8, 1.5e-10, 1e-3)
 
 
 @given(st.floats(-1e6, 1e6))
@@ -25,7 +25,8 @@ def test_each_term_counts_what_its_name_says() -> None:
     empty = H200.seconds(1, 0, 0, 0)
     assert abs(H200.seconds(1, 100, 0, 0) - empty - 100 * H200.per_sequence_s) < 1e-12
     assert abs(H200.seconds(1, 0, 50_000, 0) - empty - 50_000 * H200.per_context_token_s) < 1e-12
-    assert abs(H200.seconds(1, 0, 0, 1e6) - empty - 1e6 * H200.per_pair_s) < 1e-12
+    prompt = 1e6 * H200.per_pair_s + H200.prompt_step_s
+    assert abs(H200.seconds(1, 0, 0, 1e6) - empty - prompt) < 1e-12
 
 
 def test_on_a_slower_machine_every_step_takes_as_many_times_as_long() -> None:
