@@ -1,10 +1,13 @@
 """`batch_limit`: requests wait although the KV cache has room, because no more may run at once.
 
 Where nobody told the limit it is inferred from a running count that stands still under a queue. An engine that reads
-prompts all the time admits at an even pace and shows a still count too, so inference asks that it mostly decodes.
+prompts all the time admits at an even pace and shows a fairly still count too, so inference asks that it mostly
+decodes, or that the count is the very same at nearly every one of many scrapes.
 """
 
 from perfagent.analysis.limits import LIMITS, Limits
+from perfagent.analysis.overload import hardware_is_full
+from perfagent.analysis.prefill_budget import reads_in_pieces
 from perfagent.analysis.severity import of_wait
 from perfagent.analysis.signals import Signals
 from perfagent.domain.finding import Cause, Evidence, Finding, Symptom
@@ -17,6 +20,8 @@ def batch_limit(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     if share is None or share < limits.queueing_share or running is None or not peak:
         return None
     kv, wait_share = signals.kv_queueing, signals.wait_share
+    if hardware_is_full(signals, limits) or reads_in_pieces(signals, limits):
+        return None
     if (kv is not None and kv >= limits.kv_full) or (wait_share is not None and wait_share < limits.wait_share):
         return None
     told = signals.seats
@@ -51,13 +56,17 @@ def batch_limit(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
 
 
 def _may_infer(signals: Signals, limits: Limits) -> bool:
-    kv, read = signals.kv_queueing, signals.prompts_read
-    return (
-        signals.ranks == 1
-        and len(signals.queueing) >= limits.least_points
-        and kv is not None
-        and kv < limits.kv_room
-        and kv + (signals.prompt_kv_share or 0.0) < 1
-        and read is not None
-        and read < limits.reading_share
-    )
+    """Many scrapes, room in the cache for one more, and a count that nothing but a limit keeps so still."""
+    read, scrapes = signals.prompts_read, len(signals.queueing)
+    decoding = read is not None and read < limits.reading_share and scrapes >= limits.least_points
+    still = signals.stands_still(limits.still_share) and scrapes >= limits.still_scrapes
+    return signals.ranks == 1 and _has_room(signals, limits) and (decoding or still)
+
+
+def _has_room(signals: Signals, limits: Limits) -> bool:
+    """By its usage; where only reservations are told, by their changing although the count does not."""
+    kv, with_next = signals.kv_queueing, signals.kv_with_next
+    if kv is None or with_next is None:
+        reserved = signals.reserved_queueing
+        return reserved is not None and reserved < limits.still_share and signals.stands_still(limits.still_share)
+    return kv < limits.kv_room and with_next < limits.kv_full

@@ -11,13 +11,16 @@ from perfagent.analysis.batch_limit import batch_limit
 from perfagent.analysis.decode_bandwidth import decode_bandwidth
 from perfagent.analysis.errors import errors
 from perfagent.analysis.health import health
+from perfagent.analysis.host_bound import host_bound
 from perfagent.analysis.kv_capacity import kv_capacity
 from perfagent.analysis.limits import LIMITS, Limits
+from perfagent.analysis.long_prompt_interference import long_prompt_interference
 from perfagent.analysis.overload import overload
 from perfagent.analysis.prefill_budget import prefill_budget
 from perfagent.analysis.prefix_cache import prefix_cache
 from perfagent.analysis.signals import Signals
 from perfagent.analysis.speculation_waste import speculation_waste
+from perfagent.analysis.underused import underused
 from perfagent.domain.finding import BlindSpot, Cause, Diagnosis, Finding
 from perfagent.domain.knob import EffectiveConfig, Knob
 from perfagent.domain.metric import Metric
@@ -39,15 +42,19 @@ class Detector:
 
 
 DETECTORS = (
-    Detector(Cause.KV_CAPACITY, kv_capacity, (Metric.WAITING, Metric.RUNNING, Metric.KV_USAGE)),
+    Detector(Cause.KV_CAPACITY, kv_capacity, (Metric.WAITING, Metric.RUNNING)),
     Detector(Cause.BATCH_LIMIT, batch_limit, (Metric.WAITING, Metric.RUNNING)),
-    Detector(Cause.PREFILL_BUDGET, prefill_budget, (Metric.WAITING, Metric.PROMPT_LENGTH, Metric.ITL), over_time=True),
+    Detector(Cause.PREFILL_BUDGET, prefill_budget, (Metric.WAITING, Metric.PROMPT_LENGTH), over_time=True),
     Detector(
         Cause.DECODE_BANDWIDTH, decode_bandwidth, (Metric.WAITING, Metric.RUNNING, Metric.ITL, Metric.KV_USAGE),
         over_time=True,
     ),
     Detector(
-        Cause.OVERLOAD, overload, (Metric.WAITING, Metric.RUNNING, Metric.FINISHED, Metric.ITL, Metric.KV_USAGE),
+        Cause.LONG_PROMPT_INTERFERENCE, long_prompt_interference, (Metric.ITL, Metric.PROMPT_LENGTH), over_time=True,
+    ),
+    Detector(Cause.HOST_BOUND, host_bound, (Metric.ITL, Metric.RUNNING), over_time=True),
+    Detector(
+        Cause.OVERLOAD, overload, (Metric.WAITING, Metric.RUNNING, Metric.GENERATION_TOKENS),
         over_time=True,
     ),
     Detector(Cause.PREFIX_CACHE, prefix_cache, (Metric.PROMPT_TOKENS, Metric.GENERATION_TOKENS), over_time=True),
@@ -55,6 +62,7 @@ DETECTORS = (
         Cause.SPECULATION_WASTE, speculation_waste, (Metric.DRAFT_TOKENS, Metric.ACCEPTED_TOKENS),
         over_time=True, only_if_told=True,
     ),
+    Detector(Cause.UNDERUSED, underused, (Metric.RUNNING, Metric.WAITING), over_time=True),
     Detector(Cause.ERRORS, errors, (Metric.FINISHED, Metric.FAILED), over_time=True, only_if_told=True),
 )  # fmt: skip
 
@@ -62,6 +70,8 @@ EXPLAINS: dict[Cause, frozenset[Cause]] = {
     Cause.KV_CAPACITY: frozenset({Cause.BATCH_LIMIT, Cause.PREFILL_BUDGET, Cause.DECODE_BANDWIDTH, Cause.OVERLOAD}),
     Cause.BATCH_LIMIT: frozenset({Cause.PREFILL_BUDGET, Cause.OVERLOAD}),
     Cause.PREFILL_BUDGET: frozenset({Cause.OVERLOAD}),
+    Cause.PREFIX_CACHE: frozenset({Cause.LONG_PROMPT_INTERFERENCE}),
+    Cause.HOST_BOUND: frozenset({Cause.DECODE_BANDWIDTH, Cause.LONG_PROMPT_INTERFERENCE}),
 }
 """A cause → the ones that are only its consequences when both are seen."""
 

@@ -1,9 +1,8 @@
-"""`overload`: more comes in than any configuration here can serve.
+"""`overload`: more comes in than this hardware can serve, however it is set.
 
-Named only when no setting explains the queue: the KV cache has room, running is below its limit, and steps are full
-at a token budget that is not small, so the hardware is. Requests that wait although steps have room wait for something
-else: an admission rule, the CPU, a setting that is not known. With the prefix cache switched off, nobody knows how much
-of the work could be spared.
+Steps with more tokens than the ridge take as much longer as they hold more, so neither seats nor KV cache nor a larger
+budget would serve more: what waits, waits for arithmetic. Requests that wait although steps have room wait for
+something else. With the prefix cache switched off, nobody knows how much of the work could be spared.
 """
 
 from perfagent.analysis.limits import LIMITS, Limits
@@ -15,34 +14,37 @@ from perfagent.domain.metric import Metric
 
 
 def overload(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
-    """A queue that stands and grows through the window."""
-    share, arrivals, served = signals.queue_share, signals.arrivals_per_s, signals.finished_per_s
-    if share is None or share < limits.queueing_share or arrivals is None or served is None:
+    """A queue that stands, behind steps that are full of arithmetic."""
+    share, step, wait_share = signals.queue_share, signals.step_queueing, signals.wait_share
+    if share is None or share < limits.queueing_share or step is None or not hardware_is_full(signals, limits):
         return None
-    if signals.config.value(Knob.ENABLE_PREFIX_CACHING) is False or not hardware_is_full(signals, limits):
+    if wait_share is not None and wait_share < limits.wait_share:
         return None
-    growth = signals.queue_growth
-    if growth is None or growth < limits.growth or arrivals <= served:
+    if signals.config.value(Knob.ENABLE_PREFIX_CACHING) is False:
         return None
+    arrivals, served, waiting = signals.arrivals_per_s, signals.finished_per_s, signals.waiting_mean or 0.0
+    evidence = [
+        Evidence(Metric.STEP_TOKENS, "tokens per step while others wait", step, limits.computing_tokens, "small steps"),
+        Evidence(Metric.WAITING, "mean while busy", waiting, 1.0, "nobody waiting at most scrapes"),
+    ]
+    told = f"{waiting:.0f} requests wait behind steps of {step:.0f} tokens, which take as long as their arithmetic"
+    if arrivals is not None and served is not None and arrivals > served:
+        evidence.append(
+            Evidence(Metric.FINISHED, "served per second, of those that arrive", served, arrivals, "as many as arrive")
+        )
+        told += f"; {arrivals:.2f} requests/s arrive and {served:.2f} are served"
     return Finding(
         Cause.OVERLOAD,
         Symptom.QUEUE_BUILDUP,
-        of_wait(signals.wait_share),
-        round(signals.certainty * 0.7, 2),
+        of_wait(wait_share),
+        round(signals.certainty * 0.8, 2),
         signals.window.target,
-        f"{arrivals:.2f} requests/s arrive and {served:.2f} are served; the queue grows, and the steps are full.",
-        (
-            Evidence(Metric.WAITING, "second half / first half", growth, limits.growth, "a queue that drains"),
-            Evidence(Metric.FINISHED, "served per second, of those that arrive", served, arrivals, "as many as arrive"),
-        ),
+        f"{told}.",
+        tuple(evidence),
     )
 
 
 def hardware_is_full(signals: Signals, limits: Limits = LIMITS) -> bool:
-    """Whether steps are full at a usual budget while others wait, the cache has room and slots are free."""
-    kv, step = signals.kv_queueing, signals.step_tokens(signals.queueing_pairs)
-    if kv is None or kv >= limits.kv_room or step is None or signals.may_be_at_limit(limits.queueing_share):
-        return False
-    budget = signals.at_least(Knob.MAX_NUM_BATCHED_TOKENS)
-    usual = budget >= limits.small_budget_tokens
-    return step >= (limits.step_fill * budget if usual else limits.small_budget_tokens)
+    """Whether steps hold so much while others wait that more of anything would only make them longer."""
+    step = signals.step_queueing
+    return step is not None and step >= limits.computing_tokens

@@ -21,7 +21,7 @@ def replica_outliers(diagnoses: Sequence[Diagnosis], limits: Limits = LIMITS) ->
 
     The time to first token is not compared: prompts and what caches hold of them differ from replica to replica.
     """
-    working = [each for each in diagnoses if _tokens(each) >= limits.tokens_for_a_share]
+    working = [each for each in diagnoses if _tokens(each) >= limits.tokens_for_a_mean]
     found = (_compared(one, [each for each in working if each is not one], limits) for one in working)
     return [finding for finding in found if finding is not None]
 

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from math import isfinite
-from statistics import median
+from math import ceil, isfinite
 
 from perfagent.analysis.limits import LIMITS
+from perfagent.analysis.steps import prompt_tokens_computed, reading_step_tokens, step_tokens
 from perfagent.domain.knob import EffectiveConfig, Knob
 from perfagent.domain.metric import Metric
 from perfagent.domain.window import Window, increase, levels, mean_level, observed
+from perfagent.engines import reserves_output
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,19 @@ class Signals:
         """Whether as many ran at this share of the queueing scrapes, give or take the slots just left.
 
         A slot stays empty for up to two steps after its request has finished: engines plan one step ahead. In each
-        step as many finish as run, over the steps that a request takes.
+        step as many finish as run, over the steps that a request takes. An engine that counts its steps may count its
+        requests when prompts are about to join, and leave these out.
         """
         left = 2 * (self.running_queueing or 0.0) * (self.itl_s or 0.0) / served if (served := self.served_s) else 0.0
+        left += self._about_to_join
         there = sum(self.running[at] >= running - left for at in self.queueing)
         return bool(self.queueing) and there >= share * len(self.queueing)
+
+    @property
+    def _about_to_join(self) -> float:
+        """Requests that join together, rounded up; 0 for engines that do not count the steps in which they do."""
+        joined, steps = (_grown(self.queueing_pairs, m) for m in (Metric.FINISHED, Metric.PREFILL_STEPS))
+        return ceil(joined / steps) if joined and steps else 0.0
 
     @cached_property
     def ranks(self) -> int:
@@ -113,6 +122,11 @@ class Signals:
     def at_limit(self, share: float) -> bool:
         """Whether running stands at its limit at this share of the queueing scrapes; False where nobody told it."""
         return self.seats is not None and self.stands_at(self.seats, share)
+
+    def stands_still(self, share: float) -> bool:
+        """Whether the very same count ran at this share of the queueing scrapes."""
+        counts = [self.running[at] for at in self.queueing]
+        return bool(counts) and max(map(counts.count, counts)) >= share * len(counts)
 
     def may_be_at_limit(self, share: float) -> bool:
         """The same, but a count that stands still may be at a limit nobody told, unless all defaults are higher."""
@@ -216,7 +230,7 @@ class Signals:
     @property
     def prompt_token_share(self) -> float | None:
         """Share of the computed tokens that were a prompt's."""
-        prompt, generated = _prompt_tokens(self.window), increase(self.window, Metric.GENERATION_TOKENS)
+        prompt, generated = prompt_tokens_computed(self.window), increase(self.window, Metric.GENERATION_TOKENS)
         if prompt is None or generated is None or prompt + generated <= 0:
             return None
         return prompt / (prompt + generated)
@@ -229,20 +243,77 @@ class Signals:
         return self.running_mean * self.prefill_s / self.served_s
 
     @property
-    def prompt_kv_share(self) -> float | None:
-        """Share of the KV cache that a mean prompt takes, tokens found in the prefix cache aside."""
-        capacity, prompt = mean_level(self.window, Metric.KV_CAPACITY), self.prompt_tokens_per_request
-        if not capacity or prompt is None:
-            return None
+    def prompt_tokens_computed(self) -> float | None:
+        """Tokens of a mean prompt that were not found in the prefix cache."""
+        prompt = self.prompt_tokens_per_request
         whole, computed = (increase(self.window, m) for m in (Metric.PROMPT_TOKENS, Metric.PROMPT_TOKENS_COMPUTED))
         fresh = min(1.0, computed / whole) if whole and computed is not None else 1.0
-        return fresh * prompt / capacity
+        return None if prompt is None else fresh * prompt
+
+    @property
+    def prompt_kv_share(self) -> float | None:
+        """Share of the KV cache that a mean prompt takes, tokens found in the prefix cache aside."""
+        capacity, prompt = mean_level(self.window, Metric.KV_CAPACITY), self.prompt_tokens_computed
+        return prompt / capacity if capacity and prompt is not None else None
+
+    @property
+    def kv_with_next(self) -> float | None:
+        """Share of the KV cache that would be spoken for with one more request, while requests wait.
+
+        An engine that reserves whole answers has given away more than is in use: a running request counts in full.
+        """
+        used, running, capacity = self.kv_queueing, self.running_queueing, mean_level(self.window, Metric.KV_CAPACITY)
+        prompt, answer = self.prompt_kv_share, self.generation_tokens_per_request
+        if used is None or prompt is None:
+            return used
+        if answer is None or not capacity or running is None or not reserves_output(self.window.engine):
+            return used + prompt
+        return max(used + prompt, (running + 1) * (prompt + answer / capacity))
+
+    @property
+    def reserved_queueing(self) -> float | None:
+        """Tokens reserved while requests wait, of the most that were ever reserved in the window: 1 is a full cache."""
+        reserved = dict(levels(self.window, Metric.KV_RESERVED))
+        mean, most = _mean(reserved, self.queueing), max(reserved.values(), default=0.0)
+        return mean / most if mean is not None and most > 0 else None
 
     @property
     def evicted_share(self) -> float | None:
         """Evictions per finished request."""
         finished = increase(self.window, Metric.FINISHED)
         return None if self.preemptions is None or finished is None else self.preemptions / max(finished, 1.0)
+
+    @property
+    def evicting_share(self) -> float:
+        """Share of the busy time from the first stretch with an eviction to the last one; 1 for a server's life."""
+        if self.window.since_start:
+            return 1.0
+        turns = [turn for turn, pair in enumerate(self.busy_pairs) if increase(pair, Metric.PREEMPTIONS)]
+        return (turns[-1] - turns[0] + 1) / len(self.busy_pairs) if turns else 0.0
+
+    @cached_property
+    def step_queueing(self) -> float | None:
+        """Tokens that a rank computes per step while requests wait."""
+        return step_tokens(self.queueing_pairs, self.ranks)
+
+    @cached_property
+    def step_busy(self) -> float | None:
+        """Tokens that a rank computes per step while there is work."""
+        return step_tokens(self.busy_pairs, self.ranks)
+
+    @cached_property
+    def reading_step(self) -> float | None:
+        """Prompt tokens per step that reads any, of engines that count such steps."""
+        return reading_step_tokens(self.window)
+
+    @property
+    def reading_time_share(self) -> float | None:
+        """Share of the busy time that went into steps that read prompts, of engines that count and time them."""
+        timed = observed(self.window, Metric.PREFILL_TIME)
+        steps, seconds = _grown(self.busy_pairs, Metric.PREFILL_STEPS), sum(pair.span_s for pair in self.busy_pairs)
+        if timed is None or timed.mean is None or steps is None or seconds <= 0:
+            return None
+        return min(1.0, steps * timed.mean / seconds)
 
     @cached_property
     def finished_per_s(self) -> float | None:
@@ -316,22 +387,6 @@ class Signals:
         whole = served_s + self.wait_s
         return self.wait_s / whole if whole > 0 else None
 
-    def step_tokens(self, pairs: Sequence[Window]) -> float | None:
-        """Tokens that a rank computed per step, from token rates and ITL: of these stretches the middle one's.
-
-        Stretches are not merged: few slow steps full of prompts would vanish among the gaps of many quick ones. Not
-        read from the step histogram: engines book a whole prompt in the step that finishes it.
-        """
-        steps = [tokens for pair in pairs if (tokens := self._step_tokens(pair)) is not None]
-        return median(steps) if steps else None
-
-    def _step_tokens(self, pair: Window) -> float | None:
-        gaps, generated = observed(pair, Metric.ITL), increase(pair, Metric.GENERATION_TOKENS)
-        prompt = _prompt_tokens(pair)
-        if gaps is None or gaps.mean is None or prompt is None or generated is None:
-            return None
-        return (prompt + generated) / pair.span_s * gaps.mean / self.ranks
-
     def busy_rate(self, metric: Metric) -> float | None:
         """Increase of a counter per busy second."""
         seconds = sum(pair.span_s for pair in self.busy_pairs)
@@ -362,12 +417,6 @@ class Signals:
 def _mean(values: dict[float, float], at: Sequence[float]) -> float | None:
     known = [values[t] for t in at if t in values and isfinite(values[t])]
     return sum(known) / len(known) if known else None
-
-
-def _prompt_tokens(window: Window) -> float | None:
-    """Prompt tokens computed; all of them where nobody tells which were found in a cache."""
-    computed = increase(window, Metric.PROMPT_TOKENS_COMPUTED)
-    return computed if computed is not None else increase(window, Metric.PROMPT_TOKENS)
 
 
 def _grown(pairs: Sequence[Window], metric: Metric) -> float | None:

@@ -23,6 +23,8 @@ STARTED_AT_S = 1_700_000_000.0
 """Unix time at which emulated processes start; any will do."""
 USUAL_BUDGET = 8192
 """Tokens per step that engines choose by themselves on large GPUs."""
+SMALL_BUDGET = 512
+"""Tokens per step that keep every stall short."""
 PLENTY = 1_000
 
 
@@ -36,7 +38,8 @@ class Lift(Enum):
     HARDWARE = "every step takes a quarter of the time"
     DECODE = "the batch costs a step nothing"
     PROMPTS = "to read a prompt costs a step nothing"
-    SLOWNESS = "all replicas are alike"
+    CHUNK = "prompts are read in small pieces"
+    SLOWNESS = "all steps take as long as their work"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,10 @@ class Played:
     """How often somebody was in the queue."""
     itl_s: float | None
     """Mean gap between two tokens, as clients saw it."""
+    stall_s: float | None
+    """The gap that a moment of waiting falls into, on average."""
+    open: float
+    """Requests per replica that run or wait; the mean."""
     refused: int
     """Requests that were turned away."""
 
@@ -64,13 +71,15 @@ def play(scenario: Scenario, lift: Lift | None = None, *, pages: bool = False) -
     processes = [
         Process(scenario.machine, scenario.launch, setup, log, at_s=0.0, started_at_s=STARTED_AT_S) for log in logs
     ]
-    if lift is not Lift.SLOWNESS:
-        processes[0].slow_down(scenario.slowness)
+    slow_from = round((scenario.warm_s + scenario.slow_from_s) / TICK_S) if lift is not Lift.SLOWNESS else -1
     clients = (_OpenLoop if scenario.concurrency is None else _ClosedLoop)(scenario, processes)
     begin, end, apart = (round(s / TICK_S) for s in (scenario.warm_s, _end_s(scenario), scenario.every_s))
-    backlog, queued, texts, times = list[float](), list[bool](), list[tuple[str, ...]](), list[float]()
+    backlog, held, queued = list[float](), list[float](), list[bool]()
+    texts, times = list[tuple[str, ...]](), list[float]()
     for tick in range(end + 1):
         now_s = tick * TICK_S
+        if tick == slow_from:
+            processes[0].slow_down(scenario.slowness)
         clients.send(now_s)
         for process in processes:
             process.advance(now_s)
@@ -78,6 +87,7 @@ def play(scenario: Scenario, lift: Lift | None = None, *, pages: bool = False) -
             continue
         if tick % 2 == 0:
             backlog.append(fmean(map(_unanswered, processes)))
+            held.append(fmean(len(process.meters.open) for process in processes))
             queued.append(any(process.waiting for process in processes))
         if pages and (tick - begin) % apart == 0:
             texts.append(tuple(process.page() for process in processes))
@@ -89,6 +99,8 @@ def play(scenario: Scenario, lift: Lift | None = None, *, pages: bool = False) -
         fmean(backlog),
         fmean(queued),
         clients_saw.itl_mean_s,
+        clients_saw.stall_s,
+        fmean(held),
         clients_saw.refused,
     )
 
@@ -154,6 +166,8 @@ def _lifted(setup: Setup, lift: Lift | None) -> Setup:
         rules = replace(rules, kv_blocks=rules.kv_blocks * PLENTY)
     if lift in (Lift.BUDGET, Lift.SETTINGS):
         rules = replace(rules, max_num_batched_tokens=max(USUAL_BUDGET, rules.max_num_batched_tokens))
+    if lift is Lift.CHUNK:
+        rules = replace(rules, max_num_batched_tokens=min(SMALL_BUDGET, rules.max_num_batched_tokens))
     if lift is Lift.HARDWARE:
         time = time.scaled(0.25)
     if lift is Lift.DECODE:

@@ -47,6 +47,8 @@ class Kind(StrEnum):
     DECODE_BANDWIDTH = Cause.DECODE_BANDWIDTH.value
     OVERLOAD = Cause.OVERLOAD.value
     ERRORS = Cause.ERRORS.value
+    LONG_PROMPTS = Cause.LONG_PROMPT_INTERFERENCE.value
+    NOISY_HOST = Cause.HOST_BOUND.value
     REPLICA_OUTLIER = Cause.REPLICA_OUTLIER.value
 
     @property
@@ -89,6 +91,8 @@ class Scenario:
     """Share of further requests that are longer than the server takes."""
     slowness: float = 1.0
     """How many times as long the steps of the first replica take."""
+    slow_from_s: float = 0.0
+    """From when on, counted from the first scrape."""
     warm_s: float = 30.0
     """From the process's start to the first scrape."""
     span_s: float = 120.0
@@ -155,7 +159,8 @@ def draw(seed: int, number: int, attempt: int = 0) -> Scenario:
         concurrency=concurrency,
         patience_s=pick(rng, (None, None, 30.0)),
         too_long=float(rng.uniform(0.05, 0.3)) if kind is Kind.ERRORS else 0.0,
-        slowness=float(rng.uniform(2, 4)) if kind is Kind.REPLICA_OUTLIER else 1.0,
+        slowness=float(rng.uniform(2, 4)) if kind in (Kind.REPLICA_OUTLIER, Kind.NOISY_HOST) else 1.0,
+        slow_from_s=span_s * float(rng.uniform(0.3, 0.7)) if kind is Kind.NOISY_HOST else -warm_s,
         warm_s=warm_s,
         span_s=span_s,
         every_s=pick(rng, (2.0, 5.0, 5.0, 10.0)),
@@ -209,6 +214,8 @@ def _lengths(rng: np.random.Generator, kind: Kind, longest: int) -> tuple[Length
         prompts, outputs = (60, 250, 500), (300, 600, 1000)
     elif kind is Kind.PACKED:
         prompts, outputs, sigmas = (1000, 2000), (60, 150, 300), (0.0,)
+    elif kind is Kind.LONG_PROMPTS:
+        prompts, outputs, sigmas = (1000, 2000), (300, 600), (0.8, 1.2)
     return (
         Lengths(pick(rng, prompts), pick(rng, sigmas), longest=longest * 3 // 4),
         Lengths(pick(rng, outputs), pick(rng, sigmas), longest=longest // 5),
@@ -239,7 +246,8 @@ def _rates(
     """(from, requests per second) of one replica, how long the server is warmed up, and how long it is watched."""
     able, free = capacity_per_s(setup, prompt, output), capacity_per_s(roomy, prompt, output)
     # to count false alarms takes hours; a fleet has them anyway
-    spans = (60, 180, 600) if kind.label == NONE and kind not in _FLEETS else (60, 120, 180)
+    spans: tuple[int, ...] = (60, 180, 600) if kind.label == NONE and kind not in _FLEETS else (60, 120, 180)
+    spans = (120, 180) if kind is Kind.NOISY_HOST else spans
     warm_s, span_s = int(rng.integers(10, 80)) / 2, float(pick(rng, spans))
     low, high = _SHARES.get(kind, (0.0, 0.0))
     rate = able * float(rng.uniform(low, high))
@@ -286,6 +294,8 @@ _SHARES = {
     Kind.PREFILL_BUDGET: (1.2, 2.0),
     Kind.OVERLOAD: (1.3, 2.5),
     Kind.ERRORS: (0.05, 0.4),
+    Kind.LONG_PROMPTS: (0.2, 0.7),
+    Kind.NOISY_HOST: (0.02, 0.15),
     Kind.REPLICA_OUTLIER: (0.05, 0.3),
 }
 """Load as a share of what the server can do."""

@@ -15,6 +15,8 @@ CURED = 0.5
 """Of the backlog, or of the gap between tokens, at most so much is left when the cause is taken away."""
 UNCHANGED = 0.75
 """At least so much is left when something is taken away that is not a cause."""
+STALL = 4.0
+"""Times the mean gap between tokens, from which on the gap that one waits in is a stall."""
 STANDING = 0.75
 """A queue that is a problem is there at least this share of the time."""
 PASSING = 0.25
@@ -34,10 +36,15 @@ def accepted(scenario: Scenario, base: Played) -> frozenset[str] | None:
 
 
 def _nothing(scenario: Scenario, base: Played) -> frozenset[str] | None:
-    """Nobody queues for long or is turned away, and the batch does not slow the tokens much."""
+    """Nobody queues for long or is turned away, and the batch does not slow the tokens much.
+
+    Stalls of whoever decodes while long prompts are read may be told, and that hardly anything is to be done.
+    """
     if base.queued_share > PASSING or base.refused or _gap_left(scenario, base, Lift.DECODE) < UNCHANGED:
         return None
-    return frozenset({NONE})
+    beside = {Cause.LONG_PROMPT_INTERFERENCE.value} if _stall_left(scenario, base) <= CURED else set()
+    beside |= {Cause.UNDERUSED.value} if base.open < 1 else set()
+    return frozenset({NONE, *beside})
 
 
 def _errors(scenario: Scenario, base: Played) -> frozenset[str] | None:
@@ -77,6 +84,23 @@ def _decoding(scenario: Scenario, base: Played) -> frozenset[str] | None:
     return frozenset({Cause.DECODE_BANDWIDTH.value})
 
 
+def _interference(scenario: Scenario, base: Played) -> frozenset[str] | None:
+    """Few gaps are so long that they make up the waiting, and reading prompts in small pieces takes them away."""
+    if base.queued_share > PASSING or base.refused or not base.itl_s or not base.stall_s:
+        return None
+    if base.stall_s < STALL * base.itl_s or _stall_left(scenario, base) > CURED:
+        return None
+    return frozenset({Cause.LONG_PROMPT_INTERFERENCE.value})
+
+
+def _noisy(scenario: Scenario, base: Played) -> frozenset[str] | None:
+    """Steps take longer from some moment on while somebody mostly waits for them, and would not without that."""
+    even = play(scenario, Lift.SLOWNESS)
+    if base.queued_share > PASSING or base.refused or base.open < 1 or not even.itl_s or not base.itl_s:
+        return None
+    return frozenset({Cause.HOST_BOUND.value}) if even.itl_s <= UNCHANGED * base.itl_s else None
+
+
 def _outlier(scenario: Scenario, base: Played) -> frozenset[str] | None:
     """One replica's steps take longer; with that taken away nothing is wrong."""
     even = play(scenario, Lift.SLOWNESS)
@@ -93,12 +117,20 @@ _JUDGES: dict[Kind, Callable[[Scenario, Played], frozenset[str] | None]] = {
     Kind.DECODE_BANDWIDTH: _decoding,
     Kind.ERRORS: _errors,
     Kind.REPLICA_OUTLIER: _outlier,
+    Kind.LONG_PROMPTS: _interference,
+    Kind.NOISY_HOST: _noisy,
 }
 
 
 def _left(scenario: Scenario, base: Played, lift: Lift) -> float:
     """How much of the backlog is there without the limit."""
     return play(scenario, lift).backlog / base.backlog
+
+
+def _stall_left(scenario: Scenario, base: Played) -> float:
+    """How much of the stalls is left when prompts are read in small pieces; 1 where nothing was decoded."""
+    without = play(scenario, Lift.CHUNK).stall_s
+    return without / base.stall_s if without and base.stall_s else 1.0
 
 
 def _gap_left(scenario: Scenario, base: Played, lift: Lift) -> float:

@@ -18,6 +18,9 @@ class Cause(StrEnum):
     SPECULATION_WASTE = "speculation_waste"
     ERRORS = "errors"
     REPLICA_OUTLIER = "replica_outlier"
+    LONG_PROMPT_INTERFERENCE = "long_prompt_interference"
+    HOST_BOUND = "host_bound"
+    UNDERUSED = "underused"
 
 
 class Symptom(StrEnum):
@@ -29,6 +32,7 @@ class Symptom(StrEnum):
     LOW_THROUGHPUT = "low_throughput"
     CACHE_INEFFICIENCY = "cache_inefficiency"
     ERROR_RATE = "error_rate"
+    IDLE = "idle"
 
 
 class Severity(StrEnum):

@@ -25,6 +25,7 @@ class Metric(StrEnum):
     WAITING_DEFERRED = "waiting_deferred"
     KV_USAGE = "kv_usage_ratio"
     KV_CAPACITY = "kv_capacity_tokens"
+    KV_RESERVED = "kv_reserved_tokens"
     PREEMPTIONS = "preemptions"
 
     PROMPT_TOKENS = "prompt_tokens"
@@ -33,6 +34,8 @@ class Metric(StrEnum):
     PREFIX_QUERIES = "prefix_query_tokens"
     PREFIX_HITS = "prefix_hit_tokens"
     STEP_TOKENS = "step_tokens"
+    PREFILL_STEPS = "prefill_steps"
+    DECODE_STEPS = "decode_steps"
     PROMPT_LENGTH = "prompt_length_tokens"
     GENERATION_LENGTH = "generation_length_tokens"
 
@@ -48,6 +51,8 @@ class Metric(StrEnum):
     FAILED = "requests_failed"
     REJECTED = "requests_rejected"
     ABORTED = "requests_aborted"
+
+    FRONT_END_CPU = "front_end_cpu_seconds"
 
     DRAFT_TOKENS = "draft_tokens"
     ACCEPTED_TOKENS = "accepted_draft_tokens"
@@ -65,6 +70,7 @@ _KINDS: dict[Metric, Kind] = {
     Metric.WAITING_DEFERRED: Kind.GAUGE_SUM,
     Metric.KV_USAGE: Kind.GAUGE_MAX,
     Metric.KV_CAPACITY: Kind.GAUGE_SUM,
+    Metric.KV_RESERVED: Kind.GAUGE_SUM,
     Metric.PREEMPTIONS: Kind.COUNTER,
     Metric.PROMPT_TOKENS: Kind.COUNTER,
     Metric.PROMPT_TOKENS_COMPUTED: Kind.COUNTER,
@@ -72,6 +78,8 @@ _KINDS: dict[Metric, Kind] = {
     Metric.PREFIX_QUERIES: Kind.COUNTER,
     Metric.PREFIX_HITS: Kind.COUNTER,
     Metric.STEP_TOKENS: Kind.HISTOGRAM,
+    Metric.PREFILL_STEPS: Kind.COUNTER,
+    Metric.DECODE_STEPS: Kind.COUNTER,
     Metric.PROMPT_LENGTH: Kind.HISTOGRAM,
     Metric.GENERATION_LENGTH: Kind.HISTOGRAM,
     Metric.TTFT: Kind.HISTOGRAM,
@@ -85,6 +93,7 @@ _KINDS: dict[Metric, Kind] = {
     Metric.FAILED: Kind.COUNTER,
     Metric.REJECTED: Kind.COUNTER,
     Metric.ABORTED: Kind.COUNTER,
+    Metric.FRONT_END_CPU: Kind.COUNTER,
     Metric.DRAFT_TOKENS: Kind.COUNTER,
     Metric.ACCEPTED_TOKENS: Kind.COUNTER,
 }

@@ -19,6 +19,7 @@ class _Second:
     tokens: int = 0
     gap_s: float = 0.0
     gaps: int = 0
+    gap_s2: float = 0.0
     ttft_s: float = 0.0
     firsts: int = 0
     e2e_s: float = 0.0
@@ -40,6 +41,8 @@ class Seen:
     ttft_mean_s: float | None
     itl_mean_s: float | None
     """Over all gaps between two tokens of an answer."""
+    stall_s: float | None
+    """The gap that a moment of waiting for a token falls into, on average: far above the mean where few are long."""
     e2e_mean_s: float | None
     tokens_per_s: float
     refused: int
@@ -64,6 +67,7 @@ class ClientLog:
         now.tokens += count
         now.gaps += count
         now.gap_s += gap_s * count
+        now.gap_s2 += gap_s * gap_s * count
 
     def first_token(self, at_s: float, ttft_s: float) -> None:
         """An answer began."""
@@ -117,6 +121,7 @@ def seen(logs: Iterable[ClientLog], start_s: float, end_s: float) -> Seen:
         finished=int(total["finished"]),
         ttft_mean_s=_mean(total["ttft_s"], total["firsts"]),
         itl_mean_s=_mean(total["gap_s"], total["gaps"]),
+        stall_s=_mean(total["gap_s2"], total["gap_s"]),
         e2e_mean_s=_mean(total["e2e_s"], total["finished"]),
         tokens_per_s=total["tokens"] / seconds,
         refused=int(total["refused"]),

@@ -73,10 +73,12 @@ class Meters:
         self._step_size = decode_tokens
         if prompt_tokens:
             self.computed += prompt_tokens
+            self.counters[Metric.PREFILL_STEPS] += 1
             self._prompt_so_far += prompt_tokens
             for buckets in self._per_prefill:
                 buckets.observe(duration_s)
         else:
+            self.counters[Metric.DECODE_STEPS] += 1
             for buckets in self._per_decode:
                 buckets.observe(duration_s)
 
@@ -176,6 +178,8 @@ class Meters:
 
 _COUNTERS = (
     Metric.PREEMPTIONS,
+    Metric.PREFILL_STEPS,
+    Metric.DECODE_STEPS,
     Metric.PROMPT_TOKENS,
     Metric.PREFIX_QUERIES,
     Metric.PREFIX_HITS,

@@ -90,6 +90,7 @@ class Process:
                 Metric.WAITING_DEFERRED: 0.0,
                 Metric.KV_USAGE: self.kv_usage,
                 Metric.KV_CAPACITY: self._replica.kv_capacity_tokens,
+                Metric.KV_RESERVED: self._replica.kv_reserved_tokens,
             }
         )
 

@@ -54,6 +54,11 @@ def gap(engine: str, metric: Metric) -> str | None:
     return spec(engine).gaps.get(metric)
 
 
+def reserves_output(engine: str) -> bool:
+    """Whether the engine admits a request only where its whole answer will have room too."""
+    return spec(engine).reserves_output
+
+
 def endpoints(engine: str) -> tuple[str, ...]:
     """GET paths worth asking for the configuration; any of them may be missing or closed."""
     return spec(engine).endpoints

@@ -204,6 +204,8 @@ class EngineSpec:
     newest: str
     """The release this table was written for; newer ones are read the same way until somebody looks."""
     default_port: int
+    reserves_output: bool = False
+    """A request is admitted only where its whole answer will have room too: KV cache is taken before it is used."""
     repeats: frozenset[str] = frozenset()
     """Labels whose series repeat one another: one series is taken, they are not added."""
     info_labels: str | None = None

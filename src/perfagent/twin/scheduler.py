@@ -83,6 +83,11 @@ class Replica:
         return self._kv.usage
 
     @property
+    def kv_reserved_tokens(self) -> float:
+        """Tokens in use, and those kept back for output still to come of whoever decodes."""
+        return self._kv.usage * self.kv_capacity_tokens + self.rules.reserve_output_ratio * self._batch.tokens_to_come
+
+    @property
     def kv_capacity_tokens(self) -> int:
         """Tokens whose attention state fits."""
         return self.rules.kv_capacity_tokens

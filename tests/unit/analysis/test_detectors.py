@@ -83,10 +83,12 @@ def test_slots_that_short_answers_leave_empty_for_a_step_still_count_as_taken() 
     assert causes(churning, told({Knob.MAX_NUM_SEQS: 64})) == [Cause.BATCH_LIMIT]
 
 
-def test_a_still_count_on_a_server_that_reads_prompts_all_the_time_lets_no_limit_be_inferred() -> None:
-    reads = queued(prefill_time=[[1.0] * 5] * 7)
-    assert causes(reads) == []
-    assert causes(reads, told({Knob.MAX_NUM_SEQS: 8})) == [Cause.BATCH_LIMIT]
+def test_on_a_server_that_reads_prompts_all_the_time_only_the_very_same_count_lets_a_limit_be_inferred() -> None:
+    reads: dict[str, object] = {"prefill_time": [[1.0] * 5] * 7}
+    assert causes(queued(**reads)) == [Cause.BATCH_LIMIT]
+    fairly_still = queued(running="8 8 7 8 8 8 7 8", **reads)
+    assert causes(fairly_still) == []
+    assert causes(fairly_still, told({Knob.MAX_NUM_SEQS: 8})) == [Cause.BATCH_LIMIT]
 
 
 def test_the_limit_holds_for_each_rank_of_a_server() -> None:
@@ -103,16 +105,22 @@ def test_the_tighter_of_two_limits_is_the_one_that_holds() -> None:
 
 
 def test_a_count_that_wavers_under_a_queue_lets_no_limit_be_inferred() -> None:
-    assert causes(queued(running="72 77 70 75 68 74 71 76")) == []
+    assert causes(queued(running="72 77 70 75 68 74 71 76", prefill_time=[[0.01] * 5] * 7)) == []
 
 
 def test_a_few_scrapes_let_no_limit_be_inferred() -> None:
     assert causes(queued(waiting="0x5 9x3", running="3x5 8x3")) == []
 
 
-def test_prompts_too_large_for_what_is_free_let_no_limit_be_inferred() -> None:
+def test_prompts_too_large_for_what_is_free_are_held_back_by_the_cache_however_still_the_count() -> None:
     large = queued(running="2x8", kv_usage="0.65x8", kv_capacity="1300x8")
-    assert causes(large) == []
+    assert causes(large) == [Cause.KV_CAPACITY]
+
+
+def test_what_an_engine_reserves_ahead_fills_the_cache_before_it_is_used() -> None:
+    growing: dict[str, object] = {"running": "7 8 7 6 7 8 7 7", "kv_usage": "0.6x8", "kv_capacity": "6000x8"}
+    assert causes(queued(**growing, engine="sglang")) == [Cause.KV_CAPACITY]
+    assert causes(queued(**growing, engine="vllm")) == []
 
 
 def test_a_short_burst_that_drains_is_no_finding() -> None:
@@ -219,17 +227,20 @@ def test_a_server_so_full_that_nobody_finishes_is_overloaded_too() -> None:
     assert "0.00 are served" in diagnosis.findings[0].description
 
 
-def test_a_growing_queue_is_not_overload_where_the_cache_may_be_what_it_waits_for() -> None:
-    assert causes(flooded(kv_usage="0.8x8"), USUAL) == []
-    unseen = diagnose(flooded(kv_usage=None), USUAL)
-    assert unseen.findings == ()
-    assert Cause.OVERLOAD in {spot.subject for spot in unseen.blind_spots}
+def test_steps_full_of_arithmetic_are_overload_whatever_else_is_full() -> None:
+    assert causes(flooded(kv_usage="0.97x8", preemptions="0..40x8"), USUAL) == [Cause.OVERLOAD]
+    assert causes(flooded(kv_usage=None), USUAL) == [Cause.OVERLOAD]
+    at_limit = told({Knob.MAX_NUM_BATCHED_TOKENS: 8192, Knob.MAX_NUM_SEQS: 200})
+    assert causes(flooded(running="200x8"), at_limit) == [Cause.OVERLOAD]
 
 
-def test_a_growing_queue_is_not_overload_where_running_stands_still_at_a_limit_that_may_be_unknown() -> None:
-    still = flooded(running="200x8")
-    assert causes(still, told({Knob.MAX_NUM_BATCHED_TOKENS: 8192}, {Knob.MAX_NUM_SEQS: 128})) == []
-    assert causes(still, told({Knob.MAX_NUM_BATCHED_TOKENS: 8192}, {Knob.MAX_NUM_SEQS: 256})) == [Cause.OVERLOAD]
+def test_a_queue_that_keeps_its_length_because_clients_give_up_is_overload_too() -> None:
+    assert causes(flooded(waiting="50x8"), USUAL) == [Cause.OVERLOAD]
+
+
+def test_a_queue_behind_full_steps_that_costs_next_to_nothing_is_no_finding() -> None:
+    short = flooded(waiting="1x8", queue_time=[[0.1] * 50] * 7, e2e=[[16.2] * 50] * 7)
+    assert causes(short, USUAL) == []
 
 
 def test_work_that_a_prefix_cache_might_spare_is_not_called_overload() -> None:
@@ -290,10 +301,12 @@ def test_a_budget_that_is_switched_off_is_not_the_prefill_budget() -> None:
 
 
 def test_a_small_budget_is_inferred_only_from_steps_that_no_usual_budget_allows() -> None:
-    assert causes(reading()) == []
+    assert causes(reading()) == [Cause.PREFILL_BUDGET]
+    assert causes(reading(prefill_time=[[0.2] * 5] * 7)) == []
     backlog: dict[str, object] = {"prefill_time": [[2.0] * 5] * 7, "e2e": [[5.5] * 5] * 7}
     assert causes(reading(**backlog)) == [Cause.PREFILL_BUDGET]
-    assert causes(reading(**backlog, prompt_length=[[9000] * 5] * 7, itl=[[0.075] * 300] * 7)) == []
+    larger: dict[str, object] = {"prompt_length": [[9000] * 5] * 7, "itl": [[0.075] * 300] * 7}
+    assert causes(reading(**backlog | larger)) == [Cause.OVERLOAD]
 
 
 def test_no_small_budget_is_inferred_where_prompts_may_be_read_one_at_a_time_by_a_running_limit() -> None:
@@ -351,7 +364,7 @@ def test_a_prefix_cache_that_is_off_while_prompts_queue_for_full_steps_is_named(
         ({}, USUAL),
         ({"prompt_tokens": "0..7000x8"}, OFF),
         ({"waiting": "0x8", "prefill_time": [[0.01] * 50] * 7}, OFF),
-        ({"itl": [[0.04] * 2000] * 7, "prefill_time": [[0.01] * 50] * 7}, OFF),
+        ({"itl": [[0.02] * 2000] * 7, "prefill_time": [[0.01] * 50] * 7}, OFF),
     ],
     ids=["on or unknown", "few prompt tokens", "nobody waits to be read", "steps not full"],
 )
@@ -428,7 +441,7 @@ def test_requests_that_fail_are_reported_by_their_share(failed: str, severity: S
 def test_requests_turned_away_are_errors_only_while_nobody_waits() -> None:
     refusing = failing(failed="0x8", rejected="0..70x8")
     assert "70 requests were turned away, 9.1% of all" in diagnose(refusing, UNKNOWN).findings[0].description
-    assert causes(failing(failed="0x8", rejected="0..70x8", waiting="20x8")) == []
+    assert causes(failing(failed="0x8", rejected="0..70x8", waiting="20x8", running="4 6 5 7 3 6 5 4")) == []
 
 
 def test_a_few_failures_are_no_finding() -> None:

@@ -68,7 +68,7 @@ def test_a_replica_that_is_slow_with_as_much_to_do_is_an_outlier() -> None:
         peers(0.02, 0.021, 0.019, odd=one("a little slower", itl_mean_s=0.025)),
         peers(0.02, 0.021, 0.019, odd=one("busier", itl_mean_s=0.05, throughput_tok_s=600)),
         peers(0.02, 0.021, odd=one("of three", itl_mean_s=0.05)),
-        peers(0.02, 0.021, 0.019, odd=one("with a few tokens", itl_mean_s=0.05, throughput_tok_s=2)),
+        peers(0.02, 0.021, 0.019, odd=one("with a few tokens", itl_mean_s=0.05, throughput_tok_s=1)),
         peers(0.02, 0.021, 0.019, odd=one("with longer prompts", ttft_mean_s=9.0)),
         peers(0.01, 0.03, 0.02, 0.05, odd=one("in a motley fleet", itl_mean_s=0.05)),
         [*peers(0.02, 0.021, 0.019, odd=replace(one("idle"), figures={}))],

@@ -21,6 +21,7 @@ SGLANG = EngineSpec(
     version=version,
     writing=WRITING,
     newest="0.5.23",
+    reserves_output=True,
     default_port=30000,
     # with --enable-metrics-for-all-schedulers every rank repeats its data-parallel replica's figures
     repeats=frozenset({"tp_rank", "pp_rank", "moe_ep_rank"}),

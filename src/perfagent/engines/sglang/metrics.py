@@ -13,6 +13,7 @@ from perfagent.domain.metric import Metric
 from perfagent.engines.spec import Source, Term, histogram, value
 
 _TOKENS = "sglang:realtime_tokens_total"
+_PASSES = "sglang:cuda_graph_passes_total"
 _RESPONSES = "sglang:http_responses_total"
 # health checks and reading metrics also answer with status codes
 _GENERATION = "/generate|/v1/(?!models|loads).*"
@@ -59,6 +60,8 @@ METRICS: Mapping[Metric, tuple[Source, ...]] = MappingProxyType(
         Metric.PREFILL_TIME: (
             histogram("sglang:per_stage_req_latency_seconds", stage="prefill_forward", since="0.5.3"),
         ),
+        Metric.PREFILL_STEPS: (value(_PASSES, mode="prefill_.*", since="0.5.7"),),
+        Metric.DECODE_STEPS: (value(_PASSES, mode="decode_.*", since="0.5.7"),),
         # aborted ones are among them, and there are no finish reasons to tell them apart
         Metric.FINISHED: (value("sglang:num_requests_total", since="0.4.1.post7"),),
         # 499: the client went away; 503: the queue is full or the server paused
@@ -75,6 +78,7 @@ METRICS: Mapping[Metric, tuple[Source, ...]] = MappingProxyType(
             value(_RESPONSES, endpoint=_GENERATION, status_code="503", since="0.5.7", zero_if=_RESPONSES),
         ),
         Metric.ABORTED: (value("sglang:num_aborted_requests_total", since="0.4.7"),),
+        Metric.FRONT_END_CPU: (value("sglang:process_cpu_seconds_total", component="tokenizer", since="0.5.8"),),
     }
 )
 
@@ -84,6 +88,7 @@ GAPS: Mapping[Metric, str] = MappingProxyType(
     {
         Metric.WAITING_CAPACITY: "SGLang does not tell why requests wait, except for those that wait for a grammar",
         Metric.STEP_TOKENS: "SGLang does not export how many tokens its steps hold",
+        Metric.KV_RESERVED: "SGLang exports no reserved tokens",
         Metric.DECODE_TIME: "SGLang has no per-request decode time",
         Metric.DRAFT_TOKENS: _SPECULATION,
         Metric.ACCEPTED_TOKENS: _SPECULATION,
@@ -113,6 +118,9 @@ SOMETIMES: Mapping[Metric, str] = MappingProxyType(
         Metric.QUEUE_TIME: _FIRST,
         Metric.PREFILL_TIME: _FIRST,
         Metric.FINISHED: _FIRST,
+        Metric.FRONT_END_CPU: "absent until the processes first look at the clock",
+        Metric.PREFILL_STEPS: _FIRST,
+        Metric.DECODE_STEPS: _FIRST,
         Metric.FAILED: "absent until the first HTTP response",
         Metric.REJECTED: "absent until the first HTTP response",
         Metric.ABORTED: "absent until the first abort",

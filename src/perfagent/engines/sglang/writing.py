@@ -58,6 +58,7 @@ _LENGTH += tuple(float(edge) for edge in (*range(3000, 10001, 1000), *range(1250
 _LENGTH += (35e3, 40e3, 60e3, 80e3, 100e3, 200e3, 300e3, 400e3, 600e3, 800e3, 1e6, 1.1e6)
 
 _TOKENS = "sglang:realtime_tokens_total"
+_PASSES = "sglang:cuda_graph_passes_total"
 _RESPONSES = "sglang:http_responses_total"
 _TOKENIZER = (("engine_type", "unified"), ("model_name", "{model}"))
 
@@ -116,6 +117,8 @@ WRITING = Writing(
             (("stage", "prefill_forward"),),
             edges=((None, _STAGE),),
         ),
+        Written(Metric.PREFILL_STEPS, _PASSES, "scheduler", (("mode", "prefill_none"),)),
+        Written(Metric.DECODE_STEPS, _PASSES, "scheduler", (("mode", "decode_cuda_graph"),)),
         Written(Metric.FINISHED, "sglang:num_requests_total", "answers"),
         Written(Metric.ABORTED, "sglang:num_aborted_requests_total", "tokenizer"),
         Written(Metric.FAILED, _RESPONSES, "http", (("status_code", "500"),)),

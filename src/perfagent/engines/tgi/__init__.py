@@ -21,6 +21,7 @@ TGI = EngineSpec(
     version=version,
     writing=WRITING,
     newest="3.3.7",
+    reserves_output=True,
     default_port=3000,
     notes=(
         "an empty page: the server has not had a request since it started",

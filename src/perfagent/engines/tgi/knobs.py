@@ -6,6 +6,7 @@ the GPU (`--max-total-tokens`, `--max-batch-prefill-tokens`) is unknown here.
 """
 
 from collections.abc import Mapping
+from math import inf
 from types import MappingProxyType
 
 from perfagent.domain.knob import EffectiveConfig, Knob
@@ -18,7 +19,12 @@ def _option(flag: str, *, since: str | None = None) -> Option:
 
 KNOBS: Mapping[Knob, KnobSpec] = MappingProxyType(
     {
-        Knob.MAX_NUM_SEQS: KnobSpec(Type.WHOLE, (_option("--max-batch-size"),), low=1),
+        Knob.MAX_NUM_SEQS: KnobSpec(
+            Type.WHOLE,
+            (_option("--max-batch-size"),),
+            low=1,
+            least_default=inf,  # without it any number may run
+        ),
         Knob.MAX_NUM_BATCHED_TOKENS: KnobSpec(
             Type.WHOLE,
             (_option("--max-batch-prefill-tokens"),),

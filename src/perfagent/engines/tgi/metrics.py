@@ -14,6 +14,8 @@ METRICS: Mapping[Metric, tuple[Source, ...]] = MappingProxyType(
     {
         Metric.RUNNING: (value("tgi_batch_current_size"),),
         Metric.WAITING: (value("tgi_queue_size"),),
+        # prompts and all tokens that may yet be generated
+        Metric.KV_RESERVED: (value("tgi_batch_current_max_tokens"),),
         # counted when a request is validated
         Metric.PROMPT_TOKENS: (value("tgi_request_input_length_sum"),),
         # moves only when a request succeeds
@@ -26,6 +28,9 @@ METRICS: Mapping[Metric, tuple[Source, ...]] = MappingProxyType(
         Metric.TPOT: (histogram("tgi_request_mean_time_per_token_duration"),),
         Metric.E2E: (histogram("tgi_request_duration"),),
         Metric.QUEUE_TIME: (histogram("tgi_request_queue_duration"),),
+        # with chunking, what is decoding takes part in the steps that read prompts
+        Metric.PREFILL_STEPS: (value("tgi_batch_inference_duration_count", method="prefill"),),
+        Metric.DECODE_STEPS: (value("tgi_batch_inference_duration_count", method="decode"),),
         # per prefill batch; a chunked prompt needs several
         Metric.PREFILL_TIME: (histogram("tgi_batch_inference_duration", method="prefill"),),
         Metric.FINISHED: (value("tgi_request_success"),),
@@ -53,6 +58,7 @@ GAPS: Mapping[Metric, str] = MappingProxyType(
         Metric.PREFIX_HITS: "TGI exports nothing about its prefix cache",
         Metric.STEP_TOKENS: "TGI does not export how many tokens its steps hold",
         Metric.TTFT: "TGI exports no time to first token",
+        Metric.FRONT_END_CPU: "TGI does not tell the processor time of its router",
         Metric.DECODE_TIME: "TGI has no per-request decode time",
         Metric.DRAFT_TOKENS: _SPECULATION,
         Metric.ACCEPTED_TOKENS: _SPECULATION,

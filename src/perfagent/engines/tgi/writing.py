@@ -27,6 +27,7 @@ WRITING = Writing(
     families=(
         Written(Metric.RUNNING, "tgi_batch_current_size", "server"),
         Written(Metric.WAITING, "tgi_queue_size", "server"),
+        Written(Metric.KV_RESERVED, "tgi_batch_current_max_tokens", "server"),
         Written(Metric.PROMPT_LENGTH, "tgi_request_input_length", "server", edges=((None, hundredths),)),
         Written(Metric.GENERATION_LENGTH, "tgi_request_generated_tokens", "server", edges=((None, hundredths),)),
         Written(Metric.ITL, _STEPS, "server", (("method", "decode"),), edges=((None, _DURATION),)),

@@ -90,15 +90,26 @@ METRICS: Mapping[Metric, tuple[Source, ...]] = MappingProxyType(
         Metric.REJECTED: (value("vllm:admission_rejections_total", since="0.32"),),
         # by the engine (pause, sleep, shutdown); clients that go away are counted nowhere
         Metric.ABORTED: (value("vllm:request_success_total", finished_reason="abort"),),
+        # of the API server alone, and only while there is one of them
+        Metric.FRONT_END_CPU: (value("process_cpu_seconds_total"),),
         Metric.DRAFT_TOKENS: (value("vllm:spec_decode_num_draft_tokens_total"),),
         Metric.ACCEPTED_TOKENS: (value("vllm:spec_decode_num_accepted_tokens_total"),),
     }
 )
 
-GAPS: Mapping[Metric, str] = MappingProxyType({})
+_STEPS = "vLLM counts the steps that produced a token, not those that read prompts"
+
+GAPS: Mapping[Metric, str] = MappingProxyType(
+    {
+        Metric.PREFILL_STEPS: _STEPS,
+        Metric.DECODE_STEPS: _STEPS,
+        Metric.KV_RESERVED: "vLLM reserves nothing ahead",
+    }
+)
 
 SOMETIMES: Mapping[Metric, str] = MappingProxyType(
     {
+        Metric.FRONT_END_CPU: "not with several API servers, nor with the Rust front end",
         Metric.DRAFT_TOKENS: "only with speculative decoding",
         Metric.ACCEPTED_TOKENS: "only with speculative decoding",
         Metric.FAILED: "before 0.13 only after the first HTTP request",
