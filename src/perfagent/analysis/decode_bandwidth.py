@@ -1,10 +1,10 @@
 """`decode_bandwidth`: tokens come slower the more requests run, with nobody waiting and room in the KV cache.
 
 A decoding step reads the weights once and each request's context: ITL = base + slope × running. The line is fitted
-through the stretches between scrapes; where the batch's part exceeds the base, decoding itself is the bottleneck.
+through the stretches between scrapes; where the batch's part mostly exceeds the base, decoding is the bottleneck.
 """
 
-from statistics import StatisticsError, correlation, linear_regression
+from statistics import StatisticsError, correlation, linear_regression, median
 
 from perfagent.analysis.limits import LIMITS, Limits
 from perfagent.analysis.signals import Signals
@@ -37,14 +37,14 @@ def decode_bandwidth(signals: Signals, limits: Limits = LIMITS) -> Finding | Non
         (
             Evidence(
                 Metric.ITL,
-                "at the largest batch / for a request alone",
+                "at the usual batch / for a request alone",
                 slower,
                 limits.decode_slowdown,
                 "ITL that does not follow the number of running requests",
             ),
             Evidence(
                 Metric.RUNNING,
-                "at the largest batch",
+                "median of the stretches between scrapes",
                 running,
                 limits.decode_batch,
                 "slow tokens with few requests running: then it is not the batch",
@@ -54,23 +54,23 @@ def decode_bandwidth(signals: Signals, limits: Limits = LIMITS) -> Finding | Non
 
 
 def _line(signals: Signals, limits: Limits) -> tuple[float, float, float] | None:
-    """(ITL of one request alone, ITL at the largest batch, that batch), seconds; None where ITL follows no line."""
+    """(ITL of one request alone, ITL at the usual batch, that batch), seconds; None where ITL follows no line."""
     stretches = _stretches(signals)
     if len(stretches) < limits.least_points:
         return None
     running, gaps = [r for r, _ in stretches], [gap for _, gap in stretches]
-    most, least = max(running), min(running)
-    if most < limits.decode_batch or most < limits.decode_slowdown * least:
+    usual = median(running)
+    if usual < limits.decode_batch or max(running) < limits.decode_slowdown * min(running):
         return None
     try:
         follows = correlation(running, gaps)
     except StatisticsError:
         return None
     slope, intercept = linear_regression(running, gaps)
-    base_s, heavy_s = intercept + slope, intercept + slope * most
+    base_s, heavy_s = intercept + slope, intercept + slope * usual
     if follows < limits.decode_correlation or base_s <= 0 or heavy_s < limits.decode_slowdown * base_s:
         return None
-    return base_s, heavy_s, most
+    return base_s, heavy_s, usual
 
 
 def _stretches(signals: Signals) -> list[tuple[float, float]]:

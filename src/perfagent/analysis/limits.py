@@ -34,7 +34,7 @@ class Limits:
     """Scrapes from which on a count that stands still does so for a reason: by chance it would not, even were every
     second scrape alike."""
     decode_slowdown: float = 2.0
-    """ITL at the largest batch / of a request alone: from 2 on, most of a step is the batch's, not the weights'."""
+    """ITL at the usual batch / of a request alone: from 2 on, most of a step is the batch's, not the weights'."""
     decode_correlation: float = 0.8
     """Correlation of ITL with running from which on ITL follows it: about two thirds of the variance explained."""
     least_points: int = 5

@@ -38,7 +38,7 @@ class Lift(Enum):
     HARDWARE = "every step takes a quarter of the time"
     DECODE = "the batch costs a step nothing"
     PROMPTS = "to read a prompt costs a step nothing"
-    CHUNK = "prompts are read in small pieces"
+    CHUNK = "prompts are read in small pieces, beside decoding"
     SLOWNESS = "all steps take as long as their work"
 
 
@@ -167,7 +167,7 @@ def _lifted(setup: Setup, lift: Lift | None) -> Setup:
     if lift in (Lift.BUDGET, Lift.SETTINGS):
         rules = replace(rules, max_num_batched_tokens=max(USUAL_BUDGET, rules.max_num_batched_tokens))
     if lift is Lift.CHUNK:
-        rules = replace(rules, max_num_batched_tokens=min(SMALL_BUDGET, rules.max_num_batched_tokens))
+        rules = replace(rules, max_num_batched_tokens=min(SMALL_BUDGET, rules.max_num_batched_tokens), mixed=True)
     if lift is Lift.HARDWARE:
         time = time.scaled(0.25)
     if lift is Lift.DECODE:

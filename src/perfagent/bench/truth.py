@@ -38,12 +38,13 @@ def accepted(scenario: Scenario, base: Played) -> frozenset[str] | None:
 def _nothing(scenario: Scenario, base: Played) -> frozenset[str] | None:
     """Nobody queues for long or is turned away, and the batch does not slow the tokens much.
 
-    Stalls of whoever decodes while long prompts are read may be told, and that hardly anything is to be done.
+    What may be told all the same: that whoever decodes stalls while long prompts are read, where reading them in small
+    pieces changes that, and that hardly anything is to be done.
     """
     if base.queued_share > PASSING or base.refused or _gap_left(scenario, base, Lift.DECODE) < UNCHANGED:
         return None
-    beside = {Cause.LONG_PROMPT_INTERFERENCE.value} if _stall_left(scenario, base) <= CURED else set()
-    beside |= {Cause.UNDERUSED.value} if base.open < 1 else set()
+    beside = {Cause.LONG_PROMPT_INTERFERENCE.value} if _stall_left(scenario, base) < UNCHANGED else set()
+    beside |= {Cause.UNDERUSED.value} if base.open <= 1 else set()
     return frozenset({NONE, *beside})
 
 

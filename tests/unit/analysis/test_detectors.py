@@ -322,14 +322,14 @@ def test_steps_well_below_the_budget_are_not_the_prefill_budget() -> None:
 def decoding(**changed: object) -> Window:
     """Ever more requests run, each token comes later and later, nobody waits."""
     series: dict[str, object] = {
-        "running": "5 20 40 80 120 160 200",
+        "running": "5 20 120 160 200 200 200",
         "waiting": "0x7",
         "kv_usage": "0.01..0.3x7",
         "preemptions": "0x7",
         "finished": "0..60x7",
         "prompt_tokens": "0..6000x7",
         "generation_tokens": "0..60000x7",
-        "itl": [[g] * 50 for g in (0.007, 0.008, 0.010, 0.013, 0.016, 0.020)],
+        "itl": [[g] * 50 for g in (0.008, 0.014, 0.021, 0.025, 0.027, 0.027)],
     }
     return window(**(series | changed))  # type: ignore[arg-type]
 
