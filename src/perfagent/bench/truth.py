@@ -31,7 +31,9 @@ _LIMITS = {Lift.BATCH: Cause.BATCH_LIMIT, Lift.KV: Cause.KV_CAPACITY, Lift.BUDGE
 
 
 def accepted(scenario: Scenario, base: Played) -> frozenset[str] | None:
-    """The labels that are right, the scenario's own among them; None where it did not come out as meant."""
+    """The labels that are right, the scenario's own among them; None where it came out otherwise or nobody came."""
+    if not base.open:
+        return None
     return _JUDGES.get(scenario.kind, _nothing)(scenario, base)
 
 

@@ -73,6 +73,41 @@ def raise_token_budget(case: Case) -> Draft | None:
     )
 
 
+def mix_prompts_in(case: Case) -> Draft | None:
+    """Answers `long_prompt_interference` where decoding stands still for as long as a prompt is read."""
+    if case.finding.cause is not Cause.LONG_PROMPT_INTERFERENCE or case.config.value(Knob.MIXED_CHUNK) is not False:
+        return None
+    return Draft(
+        Optimizer.BATCHING,
+        Knob.MIXED_CHUNK,
+        (True,),
+        "Let decoding take part in the steps that read prompts, instead of standing still meanwhile.",
+        (Effect(Metric.ITL, 0.5, 1.1, RULE_OF_THUMB), Effect(Metric.TTFT, 0.9, 1.3, RULE_OF_THUMB)),
+        ("prompts take a little longer", "not together with every way of speculative decoding"),
+        0.6,
+    )
+
+
+def smaller_pieces(case: Case) -> Draft | None:
+    """Answers `long_prompt_interference`: smaller pieces of prompts, down to what engines choose on small GPUs."""
+    budget = case.config.number(Knob.MAX_NUM_BATCHED_TOKENS)
+    if case.finding.cause is not Cause.LONG_PROMPT_INTERFERENCE or budget is None or budget <= USUAL_BUDGET_TOKENS:
+        return None
+    return Draft(
+        Optimizer.BATCHING,
+        Knob.MAX_NUM_BATCHED_TOKENS,
+        (USUAL_BUDGET_TOKENS,),
+        f"Read at most {USUAL_BUDGET_TOKENS} tokens per step instead of {budget:.0f}: each piece of a prompt holds the "
+        "others up for a shorter time.",
+        (
+            Effect(Metric.ITL, 0.5, 1.1, f"{RULE_OF_THUMB}: vLLM's guide names this value for better ITL"),
+            Effect(Metric.TTFT, 1.0, 1.5, RULE_OF_THUMB),
+        ),
+        ("long prompts take more steps, so their first token comes later",),
+        0.7,
+    )
+
+
 def _limit_of_a_rank(case: Case) -> tuple[Knob, float, float]:
     """The knob that binds, its value, and for how many ranks it holds: the finding tells the limit of the server."""
     whole = case.finding.evidence[0].limit

@@ -10,7 +10,7 @@ from perfagent.domain.errors import InvalidInput
 from perfagent.domain.finding import Cause, Diagnosis, Finding
 from perfagent.domain.knob import Change, EffectiveConfig
 from perfagent.domain.proposal import Advice, Proposal
-from perfagent.optimizers.batching import raise_running_limit, raise_token_budget
+from perfagent.optimizers.batching import mix_prompts_in, raise_running_limit, raise_token_budget, smaller_pieces
 from perfagent.optimizers.draft import Case, Draft
 from perfagent.optimizers.kv_cache import eight_bit_cache, lift_block_cap, more_memory, switch_on_prefix_cache
 from perfagent.optimizers.quantization import eight_bit_weights
@@ -21,6 +21,8 @@ RULES: tuple[Rule, ...] = (
     raise_running_limit,
     raise_token_budget,
     switch_on_prefix_cache,
+    mix_prompts_in,
+    smaller_pieces,
     lift_block_cap,
     more_memory,
     eight_bit_cache,
@@ -87,6 +89,8 @@ def _proposal(
 _ADVICE = {
     Cause.SPECULATION_WASTE: "Draft fewer tokens per step, or switch speculative decoding off.",
     Cause.ERRORS: "Read the server's log: no setting is tuned for failures.",
+    Cause.HOST_BOUND: "Give the server more processor cores of its own, or run more processes of its front end.",
+    Cause.UNDERUSED: "Fewer replicas would do, or nothing is to be done.",
     Cause.REPLICA_OUTLIER: "If its settings are those of its peers, drain this replica and look at its machine.",
 }
 

@@ -346,6 +346,191 @@ def test_tokens_that_slow_down_while_prompts_are_read_are_not_put_on_decoding() 
     assert causes(decoding(prompt_tokens="0..90000x7"), told({Knob.MAX_NUM_SEQS: 256})) == []
 
 
+def test_a_batch_that_was_heavy_for_a_moment_only_is_not_put_on_decoding() -> None:
+    burst = {"running": "5 200 60 20 8 6 5", "itl": [[g] * 50 for g in (0.014, 0.02, 0.012, 0.009, 0.008, 0.0075)]}
+    assert causes(decoding(**burst), told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
+def stalling(**changed: object) -> Window:
+    """Ten decode; now and then a prompt of 3,000 tokens is read, and all ten stand still for a third of a second."""
+    series: dict[str, object] = {
+        "running": "10x8",
+        "waiting": "0x8",
+        "kv_usage": "0.2x8",
+        "preemptions": "0x8",
+        "finished": "0..14x8",
+        "prompt_tokens": "0..42000x8",
+        "generation_tokens": "0..8400x8",
+        "prompt_length": [[3000] * 2] * 7,
+        "generation_length": [[600] * 2] * 7,
+        "prefill_time": [[0.35] * 2] * 7,
+        "decode_time": [[6.0] * 2] * 7,
+        "queue_time": [[0.0] * 2] * 7,
+        "e2e": [[6.35] * 2] * 7,
+        "itl": [[0.008] * 1170 + [0.35] * 30] * 7,
+    }
+    return window(**(series | changed))  # type: ignore[arg-type]
+
+
+def test_few_long_gaps_among_many_short_ones_while_long_prompts_are_read_are_interference() -> None:
+    (finding,) = diagnose(stalling(), UNKNOWN).findings
+    assert (finding.cause, finding.symptom) == (Cause.LONG_PROMPT_INTERFERENCE, Symptom.HIGH_LATENCY)
+    assert finding.evidence[0].value > 3
+
+
+def test_an_engine_that_times_its_reading_steps_apart_shows_the_same() -> None:
+    steps: dict[str, object] = {
+        "itl": [[0.008] * 500] * 7,
+        "decode_steps": "0..3500x8",
+        "prefill_steps": "0..28x8",
+        "prefill_time": [[0.3] * 4] * 7,
+    }
+    assert causes(stalling(**steps, engine="tgi")) == [Cause.LONG_PROMPT_INTERFERENCE]
+    assert causes(stalling(**steps | {"prefill_time": [[0.01] * 4] * 7}, engine="tgi")) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "config"),
+    [
+        ({"itl": [[0.016] * 1200] * 7}, UNKNOWN),
+        ({"prompt_length": [[300] * 2] * 7}, UNKNOWN),
+        ({}, told({Knob.MAX_NUM_BATCHED_TOKENS: 512, Knob.MAX_NUM_SEQS: 256})),
+        ({"decode_time": [[0.2] * 2] * 7, "generation_length": [[20] * 2] * 7}, UNKNOWN),
+        ({"kv_usage": "0.97x8", "preemptions": "0..2x8"}, UNKNOWN),
+        ({"itl": [[0.008] * 1200] * 3 + [[0.02] * 1200] * 4}, UNKNOWN),
+        ({"itl": [[0.35], *[[]] * 6]}, UNKNOWN),
+    ],
+    ids=[
+        "gaps all alike",
+        "short prompts",
+        "small pieces already",
+        "answers too short to be held up",
+        "evictions",
+        "another pace from one moment on",
+        "hardly a token",
+    ],
+)
+def test_other_gaps_are_no_interference(changed: dict[str, object], config: EffectiveConfig) -> None:
+    assert Cause.LONG_PROMPT_INTERFERENCE not in causes(stalling(**changed), config)
+
+
+def jumping(**changed: object) -> Window:
+    """Three run all the time; from the fifth stretch on each token takes three times as long."""
+    series: dict[str, object] = {
+        "running": "3x9",
+        "waiting": "0x9",
+        "kv_usage": "0.05x9",
+        "preemptions": "0x9",
+        "prompt_tokens": "0..2400x9",
+        "generation_tokens": "0..4000x9",
+        "itl": [[0.01] * 500] * 4 + [[0.03] * 170] * 4,
+    }
+    return window(**(series | changed))  # type: ignore[arg-type]
+
+
+def test_tokens_that_slow_down_from_one_moment_on_with_no_more_to_do_are_the_machines_doing() -> None:
+    (finding,) = diagnose(jumping(), UNKNOWN).findings
+    assert (finding.cause, finding.severity) == (Cause.HOST_BOUND, Severity.HIGH)
+    assert "10 ms apart and from one moment on 30 ms" in finding.description
+    assert causes(jumping(running="60x9")) == [Cause.HOST_BOUND]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"itl": [[0.03] * 170] * 4 + [[0.01] * 500] * 4},
+        {"itl": [[g] * 200 for g in (0.008, 0.01, 0.013, 0.016, 0.02, 0.025, 0.03, 0.035)]},
+        {"running": "20x5 60x4"},
+        {"prompt_tokens": "0 100 200 300 400 2000 3600 5200 6800"},
+        {"itl": [[0.01] * 500] * 4 + [[0.03] * 170, [0.01] * 500] * 2},
+        {"itl": [[0.01] * 500] * 6 + [[0.03] * 170] * 2},
+        {"waiting": "9x9", "running": "3 4 2 4 3 2 4 3 2"},
+        {"preemptions": "0..9x9"},
+    ],
+    ids=[
+        "quicker",
+        "slower little by little",
+        "three times the batch",
+        "many times the prompts",
+        "now and then",
+        "too short to tell",
+        "a queue",
+        "evictions",
+    ],
+)
+def test_other_changes_of_pace_are_not_put_on_the_machine(changed: dict[str, object]) -> None:
+    assert Cause.HOST_BOUND not in causes(jumping(**changed))
+
+
+def test_a_front_end_at_the_end_of_its_core_is_named_and_one_with_time_left_is_not() -> None:
+    steady: dict[str, object] = {"itl": [[0.01] * 500] * 8}
+    (finding,) = diagnose(jumping(**steady, front_end_cpu="0..38x9"), UNKNOWN).findings
+    assert (finding.cause, round(finding.evidence[0].value, 2)) == (Cause.HOST_BOUND, 0.95)
+    assert causes(jumping(**steady, front_end_cpu="0..20x9")) == []
+
+
+def test_less_than_a_request_at_a_time_for_long_is_told_and_a_pause_is_not() -> None:
+    series = {"running": "0 1 0 0 2 0 1 0", "waiting": "0x8", "kv_usage": "0.01x8"}
+    (finding,) = diagnose(window(**series, every_s=120.0), UNKNOWN).findings
+    assert (finding.cause, finding.symptom, finding.severity) == (Cause.UNDERUSED, Symptom.IDLE, Severity.LOW)
+    assert causes(window(**series)) == []
+    assert causes(window(**series | {"running": "2 1 0 3 2 1 1 2"}, every_s=120.0)) == []
+    assert causes(window(**series | {"waiting": "0 0 1 0 0 0 0 0"}, every_s=120.0)) == []
+
+
+def cut(**changed: object) -> Window:
+    """SGLang reads prompts of 1,500 tokens in pieces of 64 all the time; its cache fills, and nobody told its flags."""
+    series: dict[str, object] = {
+        "running": "9 11 12 12 10 8 10 11",
+        "waiting": "0 9 13 18 21 27 31 39",
+        "kv_usage": "0.92x8",
+        "kv_capacity": "20000x8",
+        "finished": "0..21x8",
+        "prompt_tokens": "0..31500x8",
+        "generation_tokens": "0..126x8",
+        "prompt_length": [[1500] * 3] * 7,
+        "generation_length": [[6] * 3] * 7,
+        "prefill_steps": "0..490x8",
+        "decode_steps": "0..70x8",
+        "prefill_time": [[0.07] * 3] * 7,
+        "itl": [[1.0] * 15] * 7,
+        "queue_time": [[9.0] * 3] * 7,
+        "e2e": [[20.0] * 3] * 7,
+    }
+    return window(engine="sglang", **(series | changed))  # type: ignore[arg-type]
+
+
+def test_steps_that_are_seen_to_read_small_pieces_are_the_budget_whatever_fills_up_meanwhile() -> None:
+    (finding,) = diagnose(cut(), UNKNOWN).findings
+    assert (finding.cause, finding.evidence[0].limit) == (Cause.PREFILL_BUDGET, pytest.approx(64.3, abs=0.1))
+    assert "inferred" in finding.description
+    assert causes(cut(running="12x8"), told({Knob.MAX_NUM_SEQS: 12, Knob.MAX_NUM_BATCHED_TOKENS: 64})) == [
+        Cause.PREFILL_BUDGET
+    ]
+    assert causes(cut(prefill_steps="0..21x8", decode_steps="0..21x8", prefill_time=[[1.5] * 3] * 7)) == [Cause.OVERLOAD]
+
+
+def reserving(**changed: object) -> Window:
+    """TGI tells no KV usage, only what it has promised away, and requests wait."""
+    series: dict[str, object] = {"kv_usage": None, "preemptions": None, "running": "9 11 10 9 10 11 9 10"}
+    reserved: dict[str, object] = {"kv_reserved": "12800 13300 13000 12900 13100 13300 12700 13000"}
+    return queued(engine="tgi", **(series | reserved | changed))
+
+
+def test_a_cache_promised_away_holds_requests_back_where_nothing_else_is_told() -> None:
+    (finding,) = diagnose(reserving(), UNKNOWN).findings
+    assert finding.cause is Cause.KV_CAPACITY
+    assert finding.evidence[0].value == pytest.approx(0.98, abs=0.01)
+    unlimited = told({}, {Knob.MAX_NUM_SEQS: float("inf")})
+    assert causes(reserving(running="10x8", kv_reserved="13000x8"), unlimited) == [Cause.KV_CAPACITY]
+
+
+def test_a_still_count_is_a_limit_only_where_what_is_reserved_does_not_stand_still_too() -> None:
+    changing = "9000 13300 8000 12000 7000 10000 11000 9000"
+    assert causes(reserving(running="10x8", kv_reserved=changing)) == [Cause.BATCH_LIMIT]
+    assert causes(reserving(running="10x8", kv_reserved="13000x8")) == []
+
+
 OFF = told({Knob.ENABLE_PREFIX_CACHING: False, Knob.MAX_NUM_SEQS: 1024, Knob.MAX_NUM_BATCHED_TOKENS: 8192})
 
 

@@ -152,6 +152,36 @@ def test_a_prefix_cache_is_switched_on_in_each_engines_way(engine: str, release:
     assert not proposal.needs_approval
 
 
+@pytest.mark.parametrize(
+    ("engine", "release", "settings", "flags"),
+    [
+        ("vllm", "0.33.0", {"max_num_batched_tokens": 8192}, ["--max-num-batched-tokens=2048"]),
+        ("vllm", "0.33.0", {"max_num_batched_tokens": 2048}, []),
+        ("vllm", "0.33.0", {}, []),
+        (
+            "sglang",
+            "0.5.23",
+            {"max_num_batched_tokens": 8192, "mixed_chunk": False},
+            ["--enable-mixed-chunk", "--chunked-prefill-size=2048"],
+        ),
+        ("tgi", "3.3.7", {"max_num_batched_tokens": 4096}, ["--max-batch-prefill-tokens=2048"]),
+    ],
+)
+def test_prompts_that_hold_others_up_are_mixed_in_and_cut_smaller(
+    engine: str, release: str, settings: dict[str, KnobValue], flags: list[str]
+) -> None:
+    seen = diagnosis(Cause.LONG_PROMPT_INTERFERENCE)
+    proposals = propose(seen, config(release, **settings), engine)
+    assert [flag for proposal in proposals for flag in proposal.flags] == flags
+    assert bool(advise(seen, proposals)) == (not flags)
+
+
+@pytest.mark.parametrize(("cause", "text"), [(Cause.HOST_BOUND, "cores"), (Cause.UNDERUSED, "Fewer replicas")])
+def test_what_no_setting_answers_gets_advice(cause: Cause, text: str) -> None:
+    assert propose(diagnosis(cause), config(), "vllm") == ()
+    assert text in advise(diagnosis(cause), ())[0].text
+
+
 def test_overload_is_answered_with_replicas_and_no_change() -> None:
     seen = diagnosis(Cause.OVERLOAD, arrivals_per_s=12, finished_per_s=4)
     assert propose(seen, config(max_num_seqs=256), "vllm") == ()
