@@ -507,7 +507,8 @@ def test_steps_that_are_seen_to_read_small_pieces_are_the_budget_whatever_fills_
     assert causes(cut(running="12x8"), told({Knob.MAX_NUM_SEQS: 12, Knob.MAX_NUM_BATCHED_TOKENS: 64})) == [
         Cause.PREFILL_BUDGET
     ]
-    assert causes(cut(prefill_steps="0..21x8", decode_steps="0..21x8", prefill_time=[[1.5] * 3] * 7)) == [Cause.OVERLOAD]
+    whole: dict[str, object] = {"prefill_steps": "0..21x8", "decode_steps": "0..21x8", "prefill_time": [[1.5] * 3] * 7}
+    assert causes(cut(**whole)) == [Cause.OVERLOAD]
 
 
 def reserving(**changed: object) -> Window:
