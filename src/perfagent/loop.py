@@ -20,6 +20,7 @@ from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.window import Window, lifetime, resets, since_restart
 from perfagent.optimizers import advise, propose
 from perfagent.ports import Actuator, Clock, Collector, History, Journal, Scraper, Services
+from perfagent.watch import Watch
 from perfagent.workflows.effects import Effects
 from perfagent.workflows.manager import Manager
 from perfagent.workflows.model import Pace, Request, Rollout
@@ -98,6 +99,7 @@ class Agent:
         self.services = services
         self._trouble = ""
         self.ticks = Ticks()
+        self.watch = Watch()
         effects = Effects(
             clock=clock,
             history=history,
@@ -127,7 +129,7 @@ class Agent:
             await self._clock.sleep(min(max(wait_s, 0.0), LONGEST_SLEEP_S))
 
     async def tick(self) -> None:
-        """Scrape what is due, then let every rollout take the step that is due.
+        """Scrape what is due, look at the service that is due, then let every rollout take the step that is due.
 
         Settings of one replica that cannot be learned hold up nothing; what was unforeseen about it is raised last.
         """
@@ -139,12 +141,24 @@ class Agent:
         learned = await asyncio.gather(
             *(self._learn_config(*known[snapshot.target], snapshot) for snapshot in snapshots), return_exceptions=True
         )
+        self._look()
         await self.manager.tick()
         ended_s = self._clock.monotonic()
         self.ticks = Ticks(self.ticks.count + 1, self.ticks.total_s + ended_s - began_s, ended_s)
         for failure in learned:
             if failure is not None:
                 raise failure
+
+    def _look(self) -> None:
+        """One service a turn, so that a large fleet holds nothing else up for long."""
+        now_s = self.now()
+        due = self.watch.due([service.id for service in self.services.list()], now_s)
+        if due is not None:
+            try:
+                seen = self.view(due).diagnosis
+            except (NotFound, NotScraped):
+                seen = None
+            self.watch.looked(due, seen, now_s)
 
     def now(self) -> float:
         """Unix seconds on the agent's clock, which the demo runs faster than the wall's."""

@@ -68,8 +68,8 @@ class Limits:
     """Stretches on either side of a moment that changed things: the middle one of three is not led astray by one."""
     long_s: float = 600.0
     """Seconds from which on a pause is a habit. Source: ten minutes is the shortest window the twin decides on."""
-    underused_running: float = 1.0
-    """Requests at a time below which an engine that batches is hardly used. Definition."""
+    underused_running: float = 0.5
+    """Requests at a time below which an engine that batches is hardly used: it does nothing most of the time."""
     growth: float = 1.25
     """Later queue / earlier queue from which on it grows. Poisson arrivals below capacity do not sustain it."""
 

@@ -7,7 +7,7 @@ from perfagent.domain.metric import Metric
 
 
 def underused(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
-    """Over a long window less than one request at a time on average, and nobody ever waited for room."""
+    """Over a long window nothing to do most of the time, and nobody ever waited for room."""
     running, window = signals.running, signals.window
     if window.span_s < limits.long_s or len(running) < limits.least_points or signals.queueing:
         return None
