@@ -70,6 +70,12 @@ class Limits:
     """Seconds from which on a pause is a habit. Source: ten minutes is the shortest window the twin decides on."""
     underused_running: float = 0.5
     """Requests at a time below which an engine that batches is hardly used: it does nothing most of the time."""
+    least_hours: int = 24
+    """Hours of a service's own past below which nothing can be called usual: a whole day."""
+    least_weeks: int = 2
+    """Earlier weeks from which on the same hour of the week is the measure."""
+    share_drift: float = 0.2
+    """Change of a share that matters: definition, one in five."""
     growth: float = 1.25
     """Later queue / earlier queue from which on it grows. Poisson arrivals below capacity do not sustain it."""
 

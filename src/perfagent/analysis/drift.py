@@ -1,0 +1,148 @@
+"""The last hour against a service's own past, and its settings against what was told of them.
+
+Hours are compared in logarithms, shares as they are: a figure has drifted when it is unlike its usual value by more
+than its own spread explains and by enough to matter. Where earlier weeks are at hand, the same hour of the week is the
+measure: a service that is busy every Monday morning has not drifted on Monday morning.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import exp, log
+from statistics import median
+
+from perfagent.analysis.limits import LIMITS, Limits
+from perfagent.domain.drift import ConfigDrift, Drift, Figure
+from perfagent.domain.histogram import merge
+from perfagent.domain.knob import EffectiveConfig, Knob, KnobValue, Source
+from perfagent.domain.metric import Metric
+from perfagent.domain.window import Window, increase, observed, rate
+
+HOUR_S = 3600.0
+WEEK_S = 7 * 24 * HOUR_S
+_MAD_TO_SD = 1.4826
+"""Median absolute deviation → standard deviation of a normal distribution."""
+
+Hour = Sequence[Window]
+"""What each replica did in one hour."""
+
+
+def drifts(now: Hour, now_s: float, past: Mapping[float, Hour], limits: Limits = LIMITS) -> tuple[Drift, ...]:
+    """Figures of the last hour, which ended at `now_s`, unlike those of the hours that ended at the times in `past`."""
+    found = (_drift(figure, now, now_s, past, limits) for figure in Figure)
+    return tuple(drift for drift in found if drift is not None)
+
+
+def enough_past(past: Mapping[float, Hour], limits: Limits = LIMITS) -> bool:
+    """Whether so much is known that anything can be called usual."""
+    return len(past) >= limits.least_hours
+
+
+def _drift(figure: Figure, now: Hour, now_s: float, past: Mapping[float, Hour], limits: Limits) -> Drift | None:
+    value = _FIGURES[figure](now)
+    known = {at_s: was for at_s, hour in past.items() if (was := _FIGURES[figure](hour)) is not None}
+    if value is None or len(known) < limits.least_hours:
+        return None
+    same = {at_s: was for at_s, was in known.items() if _same_hour_of_week(at_s, now_s)}
+    held_against = same if len(same) >= limits.least_weeks else known
+    scaled = _as_it_is if figure is Figure.REUSE else _logarithm
+    usual = median(scaled(was) for was in held_against.values())
+    spread = _MAD_TO_SD * median(
+        abs(scaled(was) - _usual_then(at_s, known, scaled, limits)) for at_s, was in known.items()
+    )
+    off = scaled(value) - usual
+    matters = limits.share_drift if figure is Figure.REUSE else log(limits.outlier_ratio)
+    if abs(off) < matters or abs(off) <= limits.outlier_sds * spread:
+        return None
+    return Drift(
+        figure,
+        usual if figure is Figure.REUSE else exp(usual),
+        value,
+        abs(off) / spread if spread else float("inf"),
+        len(held_against),
+        held_against is same,
+    )
+
+
+def _usual_then(at_s: float, known: Mapping[float, float], scaled: Callable[[float], float], limits: Limits) -> float:
+    """What one would have expected of an hour of the past, so that a daily rhythm does not count as spread."""
+    same = [was for when, was in known.items() if _same_hour_of_week(when, at_s)]
+    return median(map(scaled, same if len(same) >= limits.least_weeks else known.values()))
+
+
+def _same_hour_of_week(a_s: float, b_s: float) -> bool:
+    apart_s = abs(a_s - b_s) % WEEK_S
+    return min(apart_s, WEEK_S - apart_s) < HOUR_S / 2
+
+
+def _logarithm(value: float) -> float:
+    return log(max(value, 1e-9))
+
+
+def _as_it_is(value: float) -> float:
+    return value
+
+
+def _mean(metric: Metric) -> Callable[[Hour], float | None]:
+    def figure(hour: Hour) -> float | None:
+        seen = merge(part for window in hour if (part := observed(window, metric)) is not None)
+        return None if seen is None else seen.mean
+
+    return figure
+
+
+def _arrivals(hour: Hour) -> float | None:
+    known = [per_s for window in hour if (per_s := rate(window, Metric.FINISHED)) is not None]
+    return sum(known) if any(known) else None
+
+
+def _reuse(hour: Hour) -> float | None:
+    queried, hit = (
+        sum(increase(window, metric) or 0.0 for window in hour)
+        for metric in (Metric.PREFIX_QUERIES, Metric.PREFIX_HITS)
+    )
+    return hit / queried if queried else None
+
+
+_FIGURES: Mapping[Figure, Callable[[Hour], float | None]] = {
+    Figure.ARRIVALS: _arrivals,
+    Figure.PROMPT: _mean(Metric.PROMPT_LENGTH),
+    Figure.ANSWER: _mean(Metric.GENERATION_LENGTH),
+    Figure.REUSE: _reuse,
+    Figure.TTFT: _mean(Metric.TTFT),
+    Figure.ITL: _mean(Metric.ITL),
+}
+
+
+def config_drifts(told: EffectiveConfig, in_force: Mapping[str, EffectiveConfig]) -> tuple[ConfigDrift, ...]:
+    """Settings that a server says of itself unlike the flags that were told, or unlike most of its peers'."""
+    return (*_unlike_the_flags(told, in_force), *_unlike_the_peers(in_force))
+
+
+def _unlike_the_flags(told: EffectiveConfig, in_force: Mapping[str, EffectiveConfig]) -> list[ConfigDrift]:
+    return [
+        ConfigDrift(target, knob, setting.value, flag.value, "its flags")
+        for target, config in in_force.items()
+        for knob, setting in config.settings.items()
+        if setting.source is Source.READ_BACK
+        and (flag := told.settings.get(knob)) is not None
+        and flag.source is Source.FLAG
+        and flag.value != setting.value
+    ]
+
+
+def _unlike_the_peers(in_force: Mapping[str, EffectiveConfig]) -> list[ConfigDrift]:
+    found = []
+    for knob in Knob:
+        values = {target: value for target, config in in_force.items() if (value := config.value(knob)) is not None}
+        usual = _most(list(values.values()))
+        if usual is not None:
+            found += [
+                ConfigDrift(target, knob, value, usual, "most of its peers")
+                for target, value in values.items()
+                if value != usual
+            ]
+    return found
+
+
+def _most(values: Sequence[KnobValue]) -> KnobValue | None:
+    """What more than half of them are; None where no value is."""
+    return next((value for value in values if 2 * values.count(value) > len(values)), None)
