@@ -11,6 +11,7 @@ from perfagent.analysis.signals import Signals
 from perfagent.domain.finding import Cause, Evidence, Finding, Symptom
 from perfagent.domain.knob import Knob
 from perfagent.domain.metric import Metric
+from perfagent.domain.window import increase
 
 
 def overload(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
@@ -18,7 +19,7 @@ def overload(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     share, step, wait_share = signals.queue_share, signals.step_queueing, signals.wait_share
     if share is None or share < limits.queueing_share or step is None or not hardware_is_full(signals, limits):
         return None
-    if wait_share is not None and wait_share < limits.wait_share:
+    if wait_share is not None and wait_share < limits.wait_share and _turned_away(signals) < limits.error_share:
         return None
     if signals.config.value(Knob.ENABLE_PREFIX_CACHING) is False:
         return None
@@ -42,6 +43,12 @@ def overload(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
         f"{told}.",
         tuple(evidence),
     )
+
+
+def _turned_away(signals: Signals) -> float:
+    """Share of the requests that were refused: they wait for nothing, and shorten the queue for the rest."""
+    refused, finished = (increase(signals.window, metric) or 0.0 for metric in (Metric.REJECTED, Metric.FINISHED))
+    return refused / (refused + finished) if refused else 0.0
 
 
 def hardware_is_full(signals: Signals, limits: Limits = LIMITS) -> bool:

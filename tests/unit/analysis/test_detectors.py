@@ -238,9 +238,11 @@ def test_a_queue_that_keeps_its_length_because_clients_give_up_is_overload_too()
     assert causes(flooded(waiting="50x8"), USUAL) == [Cause.OVERLOAD]
 
 
-def test_a_queue_behind_full_steps_that_costs_next_to_nothing_is_no_finding() -> None:
+def test_a_queue_behind_full_steps_that_costs_next_to_nothing_is_no_finding_unless_others_are_turned_away() -> None:
     short = flooded(waiting="1x8", queue_time=[[0.1] * 50] * 7, e2e=[[16.2] * 50] * 7)
     assert causes(short, USUAL) == []
+    refusing = {"waiting": "1x8", "queue_time": [[0.1] * 50] * 7, "e2e": [[16.2] * 50] * 7, "rejected": "0..90x8"}
+    assert causes(flooded(**refusing), USUAL) == [Cause.OVERLOAD]
 
 
 def test_work_that_a_prefix_cache_might_spare_is_not_called_overload() -> None:
