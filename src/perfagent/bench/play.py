@@ -4,7 +4,7 @@ The same scenario can be played with one of its limits lifted; arrivals and leng
 what becomes better is the limit's doing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from statistics import fmean
@@ -27,6 +27,9 @@ SMALL_BUDGET = 512
 """Tokens per step that keep every stall short."""
 PLENTY = 1_000
 
+Scraped = Callable[[float, tuple[str, ...]], None]
+"""Is told of each scrape: seconds from the first one, and the page of each replica."""
+
 
 class Lift(Enum):
     """A limit that is taken away."""
@@ -38,6 +41,7 @@ class Lift(Enum):
     HARDWARE = "every step takes a quarter of the time"
     DECODE = "the batch costs a step nothing"
     PROMPTS = "to read a prompt costs a step nothing"
+    CACHE = "what prompts have in common is computed once"
     CHUNK = "prompts are read in small pieces, beside decoding"
     SLOWNESS = "all steps take as long as their work"
 
@@ -56,6 +60,8 @@ class Played:
     """How often somebody was in the queue."""
     itl_s: float | None
     """Mean gap between two tokens, as clients saw it."""
+    ttft_s: float | None
+    """Mean time to first token, as clients saw it."""
     stall_s: float | None
     """The gap that a moment of waiting falls into, on average."""
     open: float
@@ -64,8 +70,10 @@ class Played:
     """Requests that were turned away."""
 
 
-def play(scenario: Scenario, lift: Lift | None = None, *, pages: bool = False) -> Played:
-    """From the start of the process to the end of the span."""
+def play(
+    scenario: Scenario, lift: Lift | None = None, *, pages: bool = False, scraped: Scraped | None = None
+) -> Played:
+    """From the start of the process to the end of the span. Pages are kept, or handed out as they are made."""
     setup = _lifted(scenario.setup, lift)
     logs = [ClientLog() for _ in range(scenario.replicas)]
     processes = [
@@ -89,9 +97,13 @@ def play(scenario: Scenario, lift: Lift | None = None, *, pages: bool = False) -
             backlog.append(fmean(map(_unanswered, processes)))
             held.append(fmean(len(process.meters.open) for process in processes))
             queued.append(any(process.waiting for process in processes))
-        if pages and (tick - begin) % apart == 0:
-            texts.append(tuple(process.page() for process in processes))
-            times.append(now_s - scenario.warm_s)
+        if (pages or scraped) and (tick - begin) % apart == 0:
+            text = tuple(process.page() for process in processes)
+            if pages:
+                texts.append(text)
+                times.append(now_s - scenario.warm_s)
+            if scraped:
+                scraped(now_s - scenario.warm_s, text)
     clients_saw = seen(logs, scenario.warm_s, _end_s(scenario))
     return Played(
         tuple(zip(*texts, strict=True)),
@@ -99,6 +111,7 @@ def play(scenario: Scenario, lift: Lift | None = None, *, pages: bool = False) -
         fmean(backlog),
         fmean(queued),
         clients_saw.itl_mean_s,
+        clients_saw.ttft_mean_s,
         clients_saw.stall_s,
         fmean(held),
         clients_saw.refused,
@@ -166,6 +179,8 @@ def _lifted(setup: Setup, lift: Lift | None) -> Setup:
         rules = replace(rules, kv_blocks=rules.kv_blocks * PLENTY)
     if lift in (Lift.BUDGET, Lift.SETTINGS):
         rules = replace(rules, max_num_batched_tokens=max(USUAL_BUDGET, rules.max_num_batched_tokens))
+    if lift is Lift.CACHE:
+        rules = replace(rules, prefix_caching=True)
     if lift is Lift.CHUNK:
         rules = replace(rules, max_num_batched_tokens=min(SMALL_BUDGET, rules.max_num_batched_tokens), mixed=True)
     if lift is Lift.HARDWARE:

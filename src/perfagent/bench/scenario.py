@@ -19,7 +19,7 @@ from perfagent.emulator.hardware import Gpu, gpu
 from perfagent.emulator.model import model
 from perfagent.emulator.setup import Machine, Setup, StartFailed, prepare
 from perfagent.engines import render
-from perfagent.twin import Lengths, Workload
+from perfagent.twin import Lengths, SharedPrefixes, Workload
 from perfagent.twin.hardware import Hardware
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ NONE = "none"
 class Kind(StrEnum):
     """What is played.
 
-    Left out: `speculation_waste`, because the emulator drafts no tokens, and `prefix_cache`.
+    Left out: `speculation_waste`, because the emulator drafts no tokens.
     """
 
     HEALTHY = "healthy"
@@ -49,6 +49,7 @@ class Kind(StrEnum):
     ERRORS = Cause.ERRORS.value
     LONG_PROMPTS = Cause.LONG_PROMPT_INTERFERENCE.value
     NOISY_HOST = Cause.HOST_BOUND.value
+    PREFIX_CACHE = Cause.PREFIX_CACHE.value
     REPLICA_OUTLIER = Cause.REPLICA_OUTLIER.value
 
     @property
@@ -136,7 +137,9 @@ def draw(seed: int, number: int, attempt: int = 0) -> Scenario:
     prompt, output = _lengths(rng, kind, longest)
     roomy = _prepared(machine, usual)[1]
     launch, setup = _prepared(machine, usual | _tight_knobs(rng, kind))
-    need = prompt.mean + output.mean
+    prefixes = _prefixes(rng, kind)
+    whole = prompt.mean + (prefixes.tokens if prefixes else 0)
+    need = whole + output.mean
     concurrency = None
     if kind is Kind.CLOSED:
         concurrency = min(pick(rng, (1, 2, 4, 8, 16, 32)), setup.rules.seats)
@@ -145,7 +148,7 @@ def draw(seed: int, number: int, attempt: int = 0) -> Scenario:
         setup = _with_kv(setup, concurrency * need * float(rng.uniform(1.01, 1.08)))
     elif kind is Kind.KV_CAPACITY:
         setup = _with_kv(setup, need * float(rng.uniform(2, 16)))
-    rates, warm_s, span_s = _rates(rng, kind, setup, roomy, prompt.mean, output.mean)
+    rates, warm_s, span_s = _rates(rng, kind, setup, roomy, whole, output.mean)
     replicas = pick(rng, (4, 5, 6)) if kind in _FLEETS else 1
     return Scenario(
         number,
@@ -153,8 +156,15 @@ def draw(seed: int, number: int, attempt: int = 0) -> Scenario:
         machine,
         launch,
         setup,
-        Workload(tuple((at, rate * replicas) for at, rate in rates), prompt, output, seed=int(rng.integers(1 << 31))),
-        told=bool(rng.random() < 0.75),
+        Workload(
+            tuple((at, rate * replicas) for at, rate in rates),
+            prompt,
+            output,
+            prefixes,
+            seed=int(rng.integers(1 << 31)),
+        ),
+        # without its flags nobody can see that a cache is off
+        told=bool(rng.random() < 0.75) or kind is Kind.PREFIX_CACHE,
         replicas=replicas,
         concurrency=concurrency,
         patience_s=pick(rng, (None, None, 30.0)),
@@ -214,6 +224,8 @@ def _lengths(rng: np.random.Generator, kind: Kind, longest: int) -> tuple[Length
         prompts, outputs = (60, 250, 500), (300, 600, 1000)
     elif kind is Kind.PACKED:
         prompts, outputs, sigmas = (1000, 2000), (60, 150, 300), (0.0,)
+    elif kind is Kind.PREFIX_CACHE:
+        prompts, outputs = (60, 250), (20, 60, 150)
     elif kind is Kind.LONG_PROMPTS:
         prompts, outputs, sigmas = (1000, 2000), (300, 600), (0.8, 1.2)
     return (
@@ -228,7 +240,13 @@ def _tight_knobs(rng: np.random.Generator, kind: Kind) -> dict[Knob, KnobValue]:
     if kind is Kind.PREFILL_BUDGET:
         budget = pick(rng, (64, 128, 256, 512))
         return {Knob.MAX_NUM_BATCHED_TOKENS: budget, Knob.MAX_NUM_SEQS: budget}
-    return {}
+    return {Knob.ENABLE_PREFIX_CACHING: False} if kind is Kind.PREFIX_CACHE else {}
+
+
+def _prefixes(rng: np.random.Generator, kind: Kind) -> SharedPrefixes | None:
+    if kind is not Kind.PREFIX_CACHE:
+        return None
+    return SharedPrefixes(pick(rng, (1, 2, 4)), pick(rng, (1000, 1500, 2000)))
 
 
 def _with_kv(setup: Setup, tokens: float) -> Setup:
@@ -296,6 +314,7 @@ _SHARES = {
     Kind.ERRORS: (0.05, 0.4),
     Kind.LONG_PROMPTS: (0.2, 0.7),
     Kind.NOISY_HOST: (0.02, 0.15),
+    Kind.PREFIX_CACHE: (0.6, 1.5),
     Kind.REPLICA_OUTLIER: (0.05, 0.3),
 }
 """Load as a share of what the server can do."""

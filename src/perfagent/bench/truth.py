@@ -60,8 +60,12 @@ def _errors(scenario: Scenario, base: Played) -> frozenset[str] | None:
 def _limit(scenario: Scenario, base: Played) -> frozenset[str] | None:
     if base.backlog < LEAST_BACKLOG or not _stands(scenario.kind, base):
         return None
-    cures = frozenset(cause.value for lift, cause in _LIMITS.items() if _left(scenario, base, lift) <= CURED)
+    cures = _cures(scenario, base)
     return cures if scenario.kind.label in cures else None
+
+
+def _cures(scenario: Scenario, base: Played) -> frozenset[str]:
+    return frozenset(cause.value for lift, cause in _LIMITS.items() if _left(scenario, base, lift) <= CURED)
 
 
 def _stands(kind: Kind, base: Played) -> bool:
@@ -96,6 +100,14 @@ def _interference(scenario: Scenario, base: Played) -> frozenset[str] | None:
     return frozenset({Cause.LONG_PROMPT_INTERFERENCE.value})
 
 
+def _cache(scenario: Scenario, base: Played) -> frozenset[str] | None:
+    """Somebody mostly waits for a first token, and not half as long where what prompts share is kept."""
+    kept = play(scenario, Lift.CACHE)
+    if base.backlog < UNCHANGED or not base.ttft_s or not kept.ttft_s or kept.ttft_s > CURED * base.ttft_s:
+        return None
+    return frozenset({Cause.PREFIX_CACHE.value}) | _cures(scenario, base)
+
+
 def _noisy(scenario: Scenario, base: Played) -> frozenset[str] | None:
     """Steps take longer from some moment on while somebody mostly waits for them, and would not without that."""
     even = play(scenario, Lift.SLOWNESS)
@@ -122,6 +134,7 @@ _JUDGES: dict[Kind, Callable[[Scenario, Played], frozenset[str] | None]] = {
     Kind.REPLICA_OUTLIER: _outlier,
     Kind.LONG_PROMPTS: _interference,
     Kind.NOISY_HOST: _noisy,
+    Kind.PREFIX_CACHE: _cache,
 }
 
 
