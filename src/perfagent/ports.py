@@ -136,12 +136,19 @@ class History(Protocol):
         """Keep these, all or none; a second one of the same replica and instant takes the first one's place.
 
         Forgotten is what lies further before the latest snapshot of all than the retention, and what exceeds the
-        bound on snapshots of one replica, oldest first.
+        bound on snapshots of one replica, oldest first. The first snapshot of each hour stays longer, for `sampled`.
         """
         ...
 
     def since(self, target: str, start_s: float) -> Sequence[Snapshot]:
         """A replica's snapshots from `start_s` on, strictly rising in time; empty for an unknown replica."""
+        ...
+
+    def sampled(self, target: str, start_s: float, every_s: float) -> Sequence[Snapshot]:
+        """The first of a replica's snapshots in each `every_s` from `start_s` on, and the newest, rising in time.
+
+        A period without a snapshot is left out. This reaches back further than `since`: there is one snapshot an hour.
+        """
         ...
 
 

@@ -1,19 +1,21 @@
 """Snapshots kept for a while, in SQL.
 
-What is beyond the bounds is not shown from the moment on at which it is; its rows go later, many at a time.
+What is beyond the bounds is not shown from the moment on at which it is; its rows go later, many at a time. The first
+snapshot of each hour is written a second time, to a table of its own: so neither purge has to look for what stays.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, Integer, bindparam, cast, delete, func, insert, select, union_all
 
 from perfagent.domain.errors import StoreFailed
 from perfagent.domain.snapshot import Snapshot
-from perfagent.store.bounds import MAX_PER_TARGET, RETENTION_S
+from perfagent.store.bounds import MAX_PER_TARGET, RETENTION_S, THINNED_EVERY_S, THINNED_FOR_S
 from perfagent.store.codec import SNAPSHOT_CODEC, decode_snapshot, encode_snapshot
 from perfagent.store.database import Database
-from perfagent.store.tables import SNAPSHOTS
+from perfagent.store.tables import SNAPSHOTS, THINNED
 
 _PURGE_EVERY = 1_000
 """So many rows more than the bounds allow may lie on disk."""
@@ -21,20 +23,38 @@ _PURGE_EVERY = 1_000
 _DELETE_SAME = delete(SNAPSHOTS).where(
     SNAPSHOTS.c.target == bindparam("its_target"), SNAPSHOTS.c.at_s == bindparam("its_at_s")
 )
+_DELETE_FIRST = delete(THINNED).where(
+    THINNED.c.target == bindparam("its_target"), THINNED.c.period == bindparam("its_period")
+)
+_FIRST = select(THINNED.c.at_s).where(
+    THINNED.c.target == bindparam("its_target"), THINNED.c.period == bindparam("its_period")
+)
+
+_Firsts = dict[str, tuple[int, float]]
+"""Replica → the period last written to, and when the first snapshot of it was taken."""
 
 
 class SqlHistory:
     """A `History`. Every method raises `StoreFailed`."""
 
     def __init__(
-        self, database: Database, retention_s: float = RETENTION_S, max_per_target: int = MAX_PER_TARGET
+        self,
+        database: Database,
+        retention_s: float = RETENTION_S,
+        max_per_target: int = MAX_PER_TARGET,
+        *,
+        thinned_every_s: float = THINNED_EVERY_S,
+        thinned_for_s: float = THINNED_FOR_S,
     ) -> None:
         self.unreadable = 0
-        """Rows that `since` left out so far because they could not be read."""
+        """Rows that were left out so far because they could not be read."""
         self._database = database
         self._retention_s = retention_s
         self._max_per_target = max_per_target
+        self._thinned_every_s = thinned_every_s
+        self._thinned_for_s = thinned_for_s
         self._written: list[str] = []
+        self._firsts: _Firsts = {}
         with database.transaction() as connection:
             latest = connection.execute(select(func.max(SNAPSHOTS.c.at_s))).scalar_one()
             self._latest_s: float = -inf if latest is None else latest
@@ -56,10 +76,13 @@ class SqlHistory:
         with self._database.transaction() as connection:
             connection.execute(_DELETE_SAME, [{"its_target": target, "its_at_s": at_s} for target, at_s in distinct])
             connection.execute(insert(SNAPSHOTS), rows)
+            firsts = self._thin(connection, rows, latest_s - self._thinned_for_s)
             if purge:
                 self._purge(connection, latest_s, set(written))
         self._latest_s = latest_s
         self._written = [] if purge else written
+        long_ago_s = latest_s - 2 * self._thinned_every_s
+        self._firsts = {t: known for t, known in firsts.items() if long_ago_s < known[1] < inf} if purge else firsts
 
     def since(self, target: str, start_s: float) -> Sequence[Snapshot]:
         """A replica's snapshots from `start_s` on, strictly rising in time. A row that cannot be read is left out."""
@@ -71,15 +94,70 @@ class SqlHistory:
         )
         with self._database.transaction() as connection:
             rows = connection.execute(query).all()
+        return self._readable(reversed(rows))
+
+    def sampled(self, target: str, start_s: float, every_s: float) -> Sequence[Snapshot]:
+        """The first of a replica's snapshots in each `every_s` from `start_s` on, and the newest, rising in time.
+
+        The instants are chosen first, from the indexes alone, so that only these snapshots are read and decoded.
+        """
+        recent = (
+            select(SNAPSHOTS.c.at_s)
+            .where(SNAPSHOTS.c.target == target, SNAPSHOTS.c.at_s >= max(start_s, self._latest_s - self._retention_s))
+            .order_by(SNAPSHOTS.c.at_s.desc())
+            .limit(self._max_per_target)
+            .subquery()
+        )
+        thinned = select(THINNED.c.at_s).where(
+            THINNED.c.target == target, THINNED.c.at_s >= max(start_s, self._latest_s - self._thinned_for_s)
+        )
+        known = union_all(select(recent.c.at_s), thinned).subquery()
+        period = cast((known.c.at_s - start_s) / every_s, Integer)
+        instants = select(func.min(known.c.at_s), func.max(known.c.at_s)).group_by(period)
+        with self._database.transaction() as connection:
+            ends = connection.execute(instants).all()
+            if not ends:
+                return []
+            chosen = [*(first for first, _ in ends), max(last for _, last in ends)]
+            bodies = (
+                select(table.c.at_s, table.c.codec, table.c.body).where(
+                    table.c.target == target, table.c.at_s.in_(chosen)
+                )
+                for table in (SNAPSHOTS, THINNED)
+            )
+            found = {row.at_s: (row.codec, row.body) for row in connection.execute(union_all(*bodies))}
+        return self._readable(found[at_s] for at_s in sorted(found))
+
+    def _readable(self, rows: Iterable[Sequence[Any]]) -> Sequence[Snapshot]:
         found = []
-        for codec, body in reversed(rows):
+        for codec, body in rows:
             try:
                 found.append(decode_snapshot(codec, body))
             except StoreFailed:
                 self.unreadable += 1
         return found
 
+    def _thin(self, connection: Connection, rows: Iterable[Mapping[str, Any]], oldest_s: float) -> _Firsts:
+        """Keep longer those that are the first of their period from `oldest_s` on, and tell of each replica's last."""
+        known = dict(self._firsts)
+        keep: dict[tuple[str, int], dict[str, Any]] = {}
+        for row in sorted(rows, key=lambda each: float(each["at_s"])):
+            target, at_s = row["target"], row["at_s"]
+            period = int(at_s // self._thinned_every_s)
+            if known.get(target, (None,))[0] != period:
+                first = connection.execute(_FIRST, {"its_target": target, "its_period": period}).scalar_one_or_none()
+                known[target] = (period, inf if first is None else first)
+            first_s = known[target][1]
+            if oldest_s <= at_s and (at_s <= first_s or first_s < oldest_s):
+                known[target] = (period, at_s)
+                keep[target, period] = {**row, "period": period}
+        if keep:
+            connection.execute(_DELETE_FIRST, [{"its_target": target, "its_period": period} for target, period in keep])
+            connection.execute(insert(THINNED), list(keep.values()))
+        return known
+
     def _purge(self, connection: Connection, latest_s: float, targets: Iterable[str]) -> None:
+        connection.execute(delete(THINNED).where(THINNED.c.at_s < latest_s - self._thinned_for_s))
         connection.execute(delete(SNAPSHOTS).where(SNAPSHOTS.c.at_s < latest_s - self._retention_s))
         kept = SNAPSHOTS.alias()
         oldest_kept = (

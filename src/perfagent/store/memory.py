@@ -10,7 +10,7 @@ from math import inf
 from perfagent.domain.errors import Conflict, NotFound
 from perfagent.domain.service import Service
 from perfagent.domain.snapshot import Snapshot
-from perfagent.store.bounds import MAX_PER_TARGET, RETENTION_S
+from perfagent.store.bounds import MAX_PER_TARGET, RETENTION_S, THINNED_EVERY_S, THINNED_FOR_S
 
 
 class MemoryJournal:
@@ -38,30 +38,66 @@ class MemoryJournal:
 class MemoryHistory:
     """A `History` that dies with the process."""
 
-    def __init__(self, retention_s: float = RETENTION_S, max_per_target: int = MAX_PER_TARGET) -> None:
+    def __init__(
+        self,
+        retention_s: float = RETENTION_S,
+        max_per_target: int = MAX_PER_TARGET,
+        *,
+        thinned_every_s: float = THINNED_EVERY_S,
+        thinned_for_s: float = THINNED_FOR_S,
+    ) -> None:
         self._retention_s = retention_s
         self._max_per_target = max_per_target
+        self._thinned_every_s = thinned_every_s
+        self._thinned_for_s = thinned_for_s
         self._latest_s = -inf
         self._kept: dict[str, list[Snapshot]] = {}
+        self._thinned: dict[str, list[Snapshot]] = {}
 
     def add(self, snapshots: Sequence[Snapshot]) -> None:
         """Keep these; what is beyond the bounds is forgotten."""
+        self._latest_s = max(self._latest_s, *(snapshot.at_s for snapshot in snapshots), -inf)
         for snapshot in snapshots:
             kept = self._kept.setdefault(snapshot.target, [])
             place = _place(kept, snapshot.at_s)
             same = place < len(kept) and kept[place].at_s == snapshot.at_s
             kept[place : place + same] = [snapshot]
-            self._latest_s = max(self._latest_s, snapshot.at_s)
+            self._thin(snapshot)
         for target, kept in list(self._kept.items()):
             old = _place(kept, self._latest_s - self._retention_s)
             del kept[: max(old, len(kept) - self._max_per_target)]
             if not kept:
                 del self._kept[target]
+        for target, thinned in list(self._thinned.items()):
+            del thinned[: _place(thinned, self._latest_s - self._thinned_for_s)]
+            if not thinned:
+                del self._thinned[target]
 
     def since(self, target: str, start_s: float) -> Sequence[Snapshot]:
         """A replica's snapshots from `start_s` on, strictly rising in time."""
         kept = self._kept.get(target, [])
         return kept[_place(kept, start_s) :]
+
+    def sampled(self, target: str, start_s: float, every_s: float) -> Sequence[Snapshot]:
+        """The first of a replica's snapshots in each `every_s` from `start_s` on, and the newest, rising in time."""
+        thinned = self._thinned.get(target, [])
+        known = {each.at_s: each for each in (*thinned[_place(thinned, start_s) :], *self.since(target, start_s))}
+        firsts: dict[int, float] = {}
+        for at_s in sorted(known):
+            firsts.setdefault(int((at_s - start_s) / every_s), at_s)
+        chosen = {*firsts.values(), max(known)} if known else set()
+        return [known[at_s] for at_s in sorted(chosen)]
+
+    def _thin(self, snapshot: Snapshot) -> None:
+        """Keep it longer when it is the first of its period that is not too old."""
+        thinned = self._thinned.setdefault(snapshot.target, [])
+        oldest_s = self._latest_s - self._thinned_for_s
+        period = snapshot.at_s // self._thinned_every_s
+        place = _place(thinned, period * self._thinned_every_s)
+        taken = place < len(thinned) and thinned[place].at_s // self._thinned_every_s == period
+        first_s = thinned[place].at_s if taken and thinned[place].at_s >= oldest_s else inf
+        if oldest_s <= snapshot.at_s <= first_s:
+            thinned[place : place + taken] = [snapshot]
 
 
 class MemoryServices:

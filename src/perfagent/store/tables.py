@@ -26,6 +26,17 @@ SNAPSHOTS = Table(
     Index("snapshots_by_age", "at_s"),
 )
 
+THINNED = Table(
+    "thinned_snapshots",
+    METADATA,
+    Column("target", String, primary_key=True),
+    Column("period", Integer, primary_key=True),  # hours since 1970: of each, the first snapshot is here
+    Column("at_s", Double, nullable=False),
+    Column("codec", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("thinned_snapshots_by_age", "at_s"),
+)
+
 SERVICES = Table(
     "services",
     METADATA,

@@ -43,6 +43,19 @@ def test_the_steps_from_empty_lead_to_the_tables_in_use(database: Database) -> N
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
+def test_a_file_of_the_first_schema_is_brought_to_ours_with_all_that_it_holds(tmp_path: Path) -> None:
+    path = filled(tmp_path / "agent.db")
+    first = sqlite3.connect(path)
+    first.execute("DROP TABLE thinned_snapshots")
+    first.execute("UPDATE alembic_version SET version_num = '0001'")
+    first.commit()
+    first.close()
+    with open_database(path) as database:
+        assert len(SqlJournal(database).events("r1")) == 50
+        with database.transaction() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
 def test_a_transaction_that_fails_leaves_nothing_behind_not_even_a_table(database: Database) -> None:
     def run(*statements: str) -> None:
         with database.transaction() as connection:
