@@ -1,13 +1,11 @@
 """Plays, judges and diagnoses scenarios by number, over all cores."""
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from perfagent.bench.cores import over_cores
 from perfagent.bench.look import look, write_played
 from perfagent.bench.outcome import Outcome, Question, answered
 from perfagent.bench.play import play
@@ -47,13 +45,4 @@ def diagnose_scenario(seed: int, number: int) -> Outcome | None:
 
 def diagnose_scenarios(seed: int, numbers: Sequence[int], *, workers: int | None = None) -> Iterator[Outcome | None]:
     """Each in turn, as they are asked for. The same numbers give the same outcomes on any number of workers."""
-    one = partial(diagnose_scenario, seed)
-    workers = min(workers or os.cpu_count() or 1, len(numbers))
-    if len(numbers) <= FEW or workers < 2:
-        yield from map(one, numbers)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
-        yield from pool.map(one, numbers)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return over_cores(partial(diagnose_scenario, seed), numbers, few=FEW, workers=workers)
