@@ -30,6 +30,18 @@ def test_recordings_alone_need_no_scenario() -> None:
     assert told["scenarios"]["agent"]["top1"]["value"] is None
 
 
+def test_what_right_answers_needed_is_told_when_it_is_asked_for() -> None:
+    few = ("--scenarios", "0", "--recordings", str(FIXTURES / "vllm-0.26.0-h200"))
+    told = json.loads(run(*few, "--ablation", "-o", "json").stdout)
+    recorded = told["recordings"]
+    needed = recorded["ablation"]["causes"]["kv_capacity"]["lost_without"]
+    assert needed["running"]["value"] == 1
+    assert recorded["ablation"]["top1_without"]["running"]["value"] < recorded["agent"]["top1"]["value"]
+    assert told["scenarios"]["ablation"] == {"causes": {}, "top1_without": {}}
+    assert "ablation" not in json.loads(run(*few, "-o", "json").stdout)["recordings"]
+    assert "share of these lost without" in run(*few, "--ablation").stdout
+
+
 @pytest.mark.parametrize("arguments", [("--recordings", "/nowhere"), ("--split", "half"), ("--scenarios", "-1")])
 def test_wrong_use_exits_with_2(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2

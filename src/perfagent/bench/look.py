@@ -13,15 +13,28 @@ from perfagent.bench.play import Played
 from perfagent.bench.scenario import Scenario
 from perfagent.collectors.recording import read_recording, view
 from perfagent.domain.finding import Diagnosis
+from perfagent.domain.knob import EffectiveConfig
+from perfagent.domain.window import Window
 
+Views = Sequence[tuple[Window, EffectiveConfig]]
+"""What a diagnosis of a service looks at, for each of its replicas."""
 OWNERS = ("engine", "version", "flags", "env", "scrape_times")
 """What is left of a recording's `meta.json`, beside which scrape made which page."""
 
 
 def look(folders: Sequence[Path]) -> Diagnosis:
     """One diagnosis of a service whose replicas were recorded; raises what reading a recording raises."""
-    recordings = [read_recording(folder) for folder in folders]
-    return of_service("service", [diagnose(*view(recording)) for recording in recordings])
+    return diagnosed(views_of(folders))
+
+
+def views_of(folders: Sequence[Path]) -> Views:
+    """What was recorded of each replica of a service; raises what reading a recording raises."""
+    return [view(read_recording(folder)) for folder in folders]
+
+
+def diagnosed(views: Views) -> Diagnosis:
+    """One diagnosis of a service."""
+    return of_service("service", [diagnose(*one) for one in views])
 
 
 def write_played(scenario: Scenario, played: Played, room: Path) -> list[Path]:

@@ -1,10 +1,12 @@
 """A labelled situation, and what was said of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
+from perfagent.bench.ablation import right_without
+from perfagent.bench.look import Views, diagnosed
 from perfagent.bench.rules import said_by_rules
 from perfagent.bench.scenario import NONE
-from perfagent.domain.finding import Diagnosis
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Outcome:
     """Whether the diagnosis tells that it could not judge what is right, or what a queue waits for."""
     hours: float
     """Replicas × the time that was looked at."""
+    right_without: Mapping[str, bool] | None = None
+    """Pieces of evidence, and whether the answer is right without each; None where none was left out."""
 
     @property
     def right(self) -> bool:
@@ -44,13 +48,17 @@ class Outcome:
         return next(iter(self.said), NONE) in self.question.accept
 
 
-def answered(question: Question, diagnosis: Diagnosis) -> Outcome:
-    """The diagnosis beside what is right."""
+def answered(question: Question, views: Views, *, ablation: bool = False) -> Outcome:
+    """What is said of these windows beside what is right; with `ablation` what it took to name a cause right."""
+    diagnosis = diagnosed(views)
     unjudged = {str(spot.subject) for spot in diagnosis.blind_spots}
-    return Outcome(
+    outcome = Outcome(
         question,
         tuple(finding.cause.value for finding in diagnosis.findings),
         said_by_rules(diagnosis.figures),
         blind=bool(unjudged & {*question.accept, "queue"}),
         hours=question.replicas * (diagnosis.end_s - diagnosis.start_s) / 3600,
     )
+    if ablation and outcome.said and outcome.right:
+        return replace(outcome, right_without=right_without(views, question.accept))
+    return outcome

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from perfagent.bench.look import look, write_stripped
+from perfagent.bench.look import views_of, write_stripped
 from perfagent.bench.outcome import Outcome, Question, answered
 from perfagent.domain.errors import AgentError, InvalidInput
 
@@ -21,7 +21,7 @@ def labelled(root: Path) -> list[Path]:
     return found
 
 
-def diagnose_recorded(folder: Path) -> Outcome:
+def diagnose_recorded(folder: Path, *, ablation: bool = False) -> Outcome:
     """Diagnosed without its label. One that cannot be read counts as wrong."""
     meta = _meta(folder)
     accept = _accept(meta)
@@ -36,7 +36,8 @@ def diagnose_recorded(folder: Path) -> Outcome:
     )
     with TemporaryDirectory() as room:
         try:
-            return answered(question, look([write_stripped(folder, meta, Path(room))]))
+            views = views_of([write_stripped(folder, meta, Path(room))])
+            return answered(question, views, ablation=ablation)
         except AgentError:
             return Outcome(question, (UNREADABLE,), UNREADABLE, blind=False, hours=0.0)
 

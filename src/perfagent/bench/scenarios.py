@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from perfagent.bench.cores import over_cores
-from perfagent.bench.look import look, write_played
+from perfagent.bench.look import views_of, write_played
 from perfagent.bench.outcome import Outcome, Question, answered
 from perfagent.bench.play import play
 from perfagent.bench.scenario import Undrawable, draw
@@ -18,7 +18,7 @@ FEW = 24
 """Scenarios that are done before other processes are up."""
 
 
-def diagnose_scenario(seed: int, number: int) -> Outcome | None:
+def diagnose_scenario(seed: int, number: int, *, ablation: bool = False) -> Outcome | None:
     """The first draw that comes out as meant, diagnosed; None where none does."""
     for attempt in range(ATTEMPTS):
         try:
@@ -39,10 +39,12 @@ def diagnose_scenario(seed: int, number: int) -> Outcome | None:
             scenario.replicas,
         )
         with TemporaryDirectory() as room:
-            return answered(question, look(write_played(scenario, played, Path(room))))
+            return answered(question, views_of(write_played(scenario, played, Path(room))), ablation=ablation)
     return None
 
 
-def diagnose_scenarios(seed: int, numbers: Sequence[int], *, workers: int | None = None) -> Iterator[Outcome | None]:
+def diagnose_scenarios(
+    seed: int, numbers: Sequence[int], *, ablation: bool = False, workers: int | None = None
+) -> Iterator[Outcome | None]:
     """Each in turn, as they are asked for. The same numbers give the same outcomes on any number of workers."""
-    return over_cores(partial(diagnose_scenario, seed), numbers, few=FEW, workers=workers)
+    return over_cores(partial(diagnose_scenario, seed, ablation=ablation), numbers, few=FEW, workers=workers)

@@ -1,0 +1,92 @@
+"""What `perfagent bench` measured, as tables for people."""
+
+from typing import Any
+
+from rich.table import Table
+
+from perfagent.cli.output import out
+
+_SHOWN_CONFUSIONS = 8
+
+
+def table(data: dict[str, Any]) -> None:
+    """Everything that was measured."""
+    for what in ("scenarios", "recordings"):
+        if what not in data:
+            continue
+        part = data[what]
+        agent, rules = part["agent"], part["rules"]
+        dropped = f", {part['dropped']} of which never came out as meant" if part.get("dropped") else ""
+        out.print(f"{agent['count'] + part.get('dropped', 0)} {what}{dropped}", style="bold")
+        out.print(_summary(agent, rules))
+        out.print(_causes(agent))
+        for title, group in (("engine", "engines"), ("played", "kinds"), ("flags", "flags")):
+            out.print(_groups(title, agent[group], rules[group]))
+        for right, said, count in agent["confusions"][:_SHOWN_CONFUSIONS]:
+            out.print(f"{count} × {right}, said {said}")
+        if "ablation" in part:
+            _ablation(part["ablation"], agent["top1"])
+
+
+def _ablation(ablation: dict[str, Any], top1: dict[str, float | None]) -> None:
+    causes = Table(box=None, header_style="dim")
+    for column in ("cause", "right", "share of these lost without"):
+        causes.add_column(column)
+    for name, of in ablation["causes"].items():
+        lost = ", ".join(f"{piece} {share['value']:.2f}" for piece, share in of["lost_without"].items())
+        causes.add_row(name, str(of["right"]), lost or "–")
+    out.print(causes)
+    pieces = Table(box=None, header_style="dim")
+    for column in ("without", f"top-1 instead of {_share(top1)}"):
+        pieces.add_column(column)
+    for piece, left in ablation["top1_without"].items():
+        if left["value"] != top1["value"]:
+            pieces.add_row(piece, _share(left))
+    out.print(pieces)
+
+
+def _summary(agent: dict[str, Any], rules: dict[str, Any]) -> Table:
+    table = Table(box=None, header_style="dim")
+    for column in ("", "agent", "simple rules"):
+        table.add_column(column)
+    for name, label in (("top1", "top-1"), ("macro_f1", "macro-F1")):
+        table.add_row(label, _share(agent[name]), _share(rules[name]))
+    hours = f"false alarms in {agent['fault_free_hours']:.1f} fault-free instance-hours"
+    table.add_row(hours, str(agent["false_alarms"]), str(rules["false_alarms"]))
+    per = "false_alarms_per_1000_h"
+    table.add_row("… per 1,000 of them", _rate(agent[per]), _rate(rules[per]))
+    return table
+
+
+def _causes(agent: dict[str, Any]) -> Table:
+    table = Table(box=None, header_style="dim")
+    for column in ("cause", "n", "recall", "precision", "F1", "missed, but told as not judged"):
+        table.add_column(column)
+    for name, of in agent["causes"].items():
+        precision = "–" if of["precision"] is None else f"{of['precision']:.2f}"
+        table.add_row(name, str(of["count"]), _share(of["recall"]), precision, f"{of['f1']:.2f}", str(of["told_blind"]))
+    return table
+
+
+def _groups(title: str, agent: dict[str, Any], rules: dict[str, Any]) -> Table:
+    table = Table(box=None, header_style="dim")
+    for column in (title, "agent's top-1", "simple rules'"):
+        table.add_column(column)
+    for name, measured in agent.items():
+        table.add_row(name, _share(measured), _share(rules[name]))
+    return table
+
+
+def _share(measured: dict[str, float | None]) -> str:
+    return _within(measured, "{:.3f}")
+
+
+def _rate(measured: dict[str, float | None]) -> str:
+    return _within(measured, "{:.0f}")
+
+
+def _within(measured: dict[str, float | None], form: str) -> str:
+    if measured["value"] is None:
+        return "–"
+    value, low, high = (form.format(measured[name]) for name in ("value", "low", "high"))
+    return f"{value} ({low} … {high})"
