@@ -11,22 +11,42 @@ from statistics import median
 
 from perfagent.analysis.limits import LIMITS, Limits
 from perfagent.domain.drift import ConfigDrift, Drift, Figure
-from perfagent.domain.histogram import merge
 from perfagent.domain.knob import EffectiveConfig, Knob, KnobValue, Source
 from perfagent.domain.metric import Metric
-from perfagent.domain.window import Window, increase, observed, rate
+from perfagent.domain.window import Window, increase, observed
 
 HOUR_S = 3600.0
 WEEK_S = 7 * 24 * HOUR_S
 _MAD_TO_SD = 1.4826
 """Median absolute deviation → standard deviation of a normal distribution."""
 
-Hour = Sequence[Window]
-"""What each replica did in one hour."""
+Totals = Mapping[Figure, tuple[float, float]]
+"""What one replica's figures were made of in an hour, numerator and denominator; what was not measured is left out."""
+Hour = Sequence[Totals]
+"""The totals of each replica."""
+
+
+def totals(window: Window) -> Totals:
+    """What is kept of a window of about an hour."""
+    counted = {
+        Figure.ARRIVALS: (increase(window, Metric.FINISHED), window.span_s),
+        Figure.REUSE: (increase(window, Metric.PREFIX_HITS), increase(window, Metric.PREFIX_QUERIES)),
+    }
+    seen = {figure: observed(window, metric) for figure, metric in _MEANS.items()}
+    measured = {figure: (each.total, each.count) for figure, each in seen.items() if each is not None}
+    return measured | {figure: (n, d) for figure, (n, d) in counted.items() if n is not None and d is not None}
+
+
+_MEANS = {
+    Figure.PROMPT: Metric.PROMPT_LENGTH,
+    Figure.ANSWER: Metric.GENERATION_LENGTH,
+    Figure.TTFT: Metric.TTFT,
+    Figure.ITL: Metric.ITL,
+}
 
 
 def drifts(now: Hour, now_s: float, past: Mapping[float, Hour], limits: Limits = LIMITS) -> tuple[Drift, ...]:
-    """Figures of the last hour, which ended at `now_s`, unlike those of the hours that ended at the times in `past`."""
+    """Figures of the last hour, which began at `now_s`, unlike those of the hours that began at the times in `past`."""
     found = (_drift(figure, now, now_s, past, limits) for figure in Figure)
     return tuple(drift for drift in found if drift is not None)
 
@@ -36,18 +56,27 @@ def enough_past(past: Mapping[float, Hour], limits: Limits = LIMITS) -> bool:
     return len(past) >= limits.least_hours
 
 
+def _value(figure: Figure, hour: Hour) -> float | None:
+    """Of all replicas together: requests add up, the rest are means over all that was measured."""
+    known = [each[figure] for each in hour if figure in each and each[figure][1] > 0]
+    if not known or not any(n for n, _ in known):
+        return None
+    if figure is Figure.ARRIVALS:
+        return sum(n / d for n, d in known)
+    return sum(n for n, _ in known) / sum(d for _, d in known)
+
+
 def _drift(figure: Figure, now: Hour, now_s: float, past: Mapping[float, Hour], limits: Limits) -> Drift | None:
-    value = _FIGURES[figure](now)
-    known = {at_s: was for at_s, hour in past.items() if (was := _FIGURES[figure](hour)) is not None}
+    value = _value(figure, now)
+    known = {at_s: was for at_s, hour in past.items() if (was := _value(figure, hour)) is not None}
     if value is None or len(known) < limits.least_hours:
         return None
     same = {at_s: was for at_s, was in known.items() if _same_hour_of_week(at_s, now_s)}
     held_against = same if len(same) >= limits.least_weeks else known
-    scaled = _as_it_is if figure is Figure.REUSE else _logarithm
+    scaled = _as_it_is if figure is Figure.REUSE else log
     usual = median(scaled(was) for was in held_against.values())
-    spread = _MAD_TO_SD * median(
-        abs(scaled(was) - _usual_then(at_s, known, scaled, limits)) for at_s, was in known.items()
-    )
+    off_then = (abs(scaled(was) - _usual_then(at_s, known, scaled, limits)) for at_s, was in known.items())
+    spread = _MAD_TO_SD * median(off_then)
     off = scaled(value) - usual
     matters = limits.share_drift if figure is Figure.REUSE else log(limits.outlier_ratio)
     if abs(off) < matters or abs(off) <= limits.outlier_sds * spread:
@@ -56,7 +85,7 @@ def _drift(figure: Figure, now: Hour, now_s: float, past: Mapping[float, Hour], 
         figure,
         usual if figure is Figure.REUSE else exp(usual),
         value,
-        abs(off) / spread if spread else float("inf"),
+        abs(off) / spread if spread else None,
         len(held_against),
         held_against is same,
     )
@@ -73,43 +102,8 @@ def _same_hour_of_week(a_s: float, b_s: float) -> bool:
     return min(apart_s, WEEK_S - apart_s) < HOUR_S / 2
 
 
-def _logarithm(value: float) -> float:
-    return log(max(value, 1e-9))
-
-
 def _as_it_is(value: float) -> float:
     return value
-
-
-def _mean(metric: Metric) -> Callable[[Hour], float | None]:
-    def figure(hour: Hour) -> float | None:
-        seen = merge(part for window in hour if (part := observed(window, metric)) is not None)
-        return None if seen is None else seen.mean
-
-    return figure
-
-
-def _arrivals(hour: Hour) -> float | None:
-    known = [per_s for window in hour if (per_s := rate(window, Metric.FINISHED)) is not None]
-    return sum(known) if any(known) else None
-
-
-def _reuse(hour: Hour) -> float | None:
-    queried, hit = (
-        sum(increase(window, metric) or 0.0 for window in hour)
-        for metric in (Metric.PREFIX_QUERIES, Metric.PREFIX_HITS)
-    )
-    return hit / queried if queried else None
-
-
-_FIGURES: Mapping[Figure, Callable[[Hour], float | None]] = {
-    Figure.ARRIVALS: _arrivals,
-    Figure.PROMPT: _mean(Metric.PROMPT_LENGTH),
-    Figure.ANSWER: _mean(Metric.GENERATION_LENGTH),
-    Figure.REUSE: _reuse,
-    Figure.TTFT: _mean(Metric.TTFT),
-    Figure.ITL: _mean(Metric.ITL),
-}
 
 
 def config_drifts(told: EffectiveConfig, in_force: Mapping[str, EffectiveConfig]) -> tuple[ConfigDrift, ...]:

@@ -30,8 +30,8 @@ class Drift:
     usual: float
     """Median of the hours that it is held against."""
     now: float
-    sds: float
-    """Robust standard deviations between the two."""
+    sds: float | None
+    """Robust standard deviations between the two; None where it never varied."""
     hours: int
     """How many hours it is held against."""
     same_hour: bool
@@ -49,3 +49,15 @@ class ConfigDrift:
     """What its flags say, or what most of its peers are set to."""
     because: str
     """Whose word the expected value is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drifts:
+    """What changed, and how much of the past it was held against."""
+
+    figures: tuple[Drift, ...]
+    settings: tuple[ConfigDrift, ...]
+    hours: int
+    """Hours of the past that are known."""
+    enough: bool
+    """Whether these are enough to call anything usual."""

@@ -3,7 +3,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from perfagent.analysis.drift import HOUR_S, WEEK_S, Hour, config_drifts, drifts, enough_past
+from perfagent.analysis.drift import HOUR_S, WEEK_S, Hour, config_drifts, drifts, enough_past, totals
 from perfagent.domain.drift import Drift, Figure
 from perfagent.domain.knob import EffectiveConfig, Knob, KnobValue, Setting, Source
 from support.windows import window
@@ -16,18 +16,17 @@ def hour(
 ) -> Hour:
     """Two scrapes an hour apart."""
     each = 40
-    return [
-        window(
-            every_s=HOUR_S,
-            finished=f"0 {finished}",
-            prompt_length=[[prompt] * each],
-            generation_length=[[answer] * each],
-            prefix_queries="0 1000",
-            prefix_hits=f"0 {1000 * reuse}",
-            ttft=[[10 * itl] * each],
-            itl=[[itl] * each],
-        )
-    ]
+    seen = window(
+        every_s=HOUR_S,
+        finished=f"0 {finished}",
+        prompt_length=[[prompt] * each],
+        generation_length=[[answer] * each],
+        prefix_queries="0 1000",
+        prefix_hits=f"0 {1000 * reuse}",
+        ttft=[[10 * itl] * each],
+        itl=[[itl] * each],
+    )
+    return [totals(seen)]
 
 
 def past(hours: int = 72, *, seed: int = 7, spread: float = 0.05) -> Mapping[float, Hour]:
@@ -61,6 +60,7 @@ def test_an_hour_like_the_others_has_not_drifted() -> None:
 def test_each_figure_of_the_workload_drifts_by_itself(now: Hour, figure: Figure, of_workload: bool) -> None:
     (drift,) = found(now, past()).values()
     assert (drift.figure, drift.figure.of_workload, drift.hours, drift.same_hour) == (figure, of_workload, 72, False)
+    assert drift.sds is not None
     assert drift.sds > 3.5
 
 
@@ -95,8 +95,9 @@ def test_with_earlier_weeks_the_same_hour_is_the_measure() -> None:
 
 
 def test_hours_in_which_nothing_was_measured_say_nothing() -> None:
-    assert found([window(every_s=HOUR_S, running="0 0")], past()) == {}
-    silent = {at_s: [window(every_s=HOUR_S, running="0 0")] for at_s in past()}
+    nothing = [totals(window(every_s=HOUR_S, running="0 0"))]
+    assert found(nothing, past()) == {}
+    silent = dict.fromkeys(past(), nothing)
     assert found(hour(), silent) == {}
 
 
