@@ -42,6 +42,17 @@ def test_what_right_answers_needed_is_told_when_it_is_asked_for() -> None:
     assert "share of these lost without" in run(*few, "--ablation").stdout
 
 
-@pytest.mark.parametrize("arguments", [("--recordings", "/nowhere"), ("--split", "half"), ("--scenarios", "-1")])
+def test_quiet_hours_are_watched_and_counted() -> None:
+    hour = ("--scenarios", "0", "--seed", "5", "--quiet-hours", "1")
+    told = json.loads(run(*hour, "-o", "json").stdout)["quiet_hours"]
+    assert (told["stretches"], told["fault_free_hours"]) == (1, 1.0)
+    assert told["distinct_alarms"] == len(told["alarms"])
+    assert told["false_alarms_per_1000_h"]["value"] == 1000 * told["false_alarms"]
+    assert "watched live" in run(*hour).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--quiet-hours", "-1"), ("--recordings", "/nowhere"), ("--split", "half"), ("--scenarios", "-1")]
+)
 def test_wrong_use_exits_with_2(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from perfagent.bench.evidence import needed
 from perfagent.bench.outcome import Outcome
+from perfagent.bench.quiet import Run, Stretch, count, runs, watch_stretches
 from perfagent.bench.recorded import diagnose_recorded, labelled
 from perfagent.bench.scenario import Split
 from perfagent.bench.scenarios import diagnose_scenarios
@@ -42,6 +43,9 @@ def diagnosis(
     ablation: Annotated[  # noqa: FBT002
         bool, typer.Option("--ablation", help="Also diagnose again without each metric what was named right; slow.")
     ] = False,
+    quiet_hours: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Also watch so many servers on which nothing is wrong for an hour.")
+    ] = 0,
     output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TABLE,
 ) -> None:
     """Play labelled situations, diagnose them as recordings are, and score the answers beside simple rules'."""
@@ -62,6 +66,8 @@ def diagnosis(
     }
     if recordings is not None:
         data["recordings"] = scored(recorded, ablation=ablation) | {"each": [_told(one) for one in recorded]}
+    if quiet_hours:
+        data["quiet_hours"] = _quiet(_watched(watch_stretches(seed, quiet_hours), quiet_hours, "quiet hours"))
     emit(data, output, table)
 
 
@@ -69,6 +75,32 @@ def scored(outcomes: list[Outcome], *, ablation: bool = False) -> dict[str, Any]
     """Both scores, as data; with `ablation` which evidence the agent's needed."""
     both = {"agent": asdict(score(outcomes, by_agent)), "rules": asdict(score(outcomes, by_rules))}
     return both | ({"ablation": asdict(needed(outcomes))} if ablation else {})
+
+
+def _quiet(watched: Iterable[Stretch | None]) -> dict[str, Any]:
+    stretches = list(watched)
+    kept = [one for one in stretches if one is not None]
+    alarms = [_alarm(one, run) for one in kept for run in runs(one.false)]
+    return asdict(count(kept)) | {"dropped": len(stretches) - len(kept), "alarms": alarms}
+
+
+def _alarm(stretch: Stretch, run: Run) -> dict[str, Any]:
+    first, last = (stretch.diagnoses[run.first + turn] for turn in (0, run.windows - 1))
+    question = stretch.question
+    return {
+        "name": question.name,
+        "engine": question.engine,
+        "release": stretch.release,
+        "played": question.kind,
+        "flags_known": question.told,
+        "accept": sorted(question.accept),
+        "cause": run.cause,
+        "from_s": first.start_s,
+        "to_s": last.end_s,
+        "windows": run.windows,
+        "description": next(one.description for one in first.findings if one.cause.value == run.cause),
+        "figures": first.figures,
+    }
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:

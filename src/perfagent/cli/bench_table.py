@@ -26,6 +26,8 @@ def table(data: dict[str, Any]) -> None:
             out.print(f"{count} × {right}, said {said}")
         if "ablation" in part:
             _ablation(part["ablation"], agent["top1"])
+    if "quiet_hours" in data:
+        _quiet(data["quiet_hours"])
 
 
 def _ablation(ablation: dict[str, Any], top1: dict[str, float | None]) -> None:
@@ -43,6 +45,25 @@ def _ablation(ablation: dict[str, Any], top1: dict[str, float | None]) -> None:
         if left["value"] != top1["value"]:
             pieces.add_row(piece, _share(left))
     out.print(pieces)
+
+
+def _quiet(quiet: dict[str, Any]) -> None:
+    dropped = f", {quiet['dropped']} more never came out as meant" if quiet["dropped"] else ""
+    out.print(f"{quiet['stretches']} servers with nothing wrong, watched live{dropped}", style="bold")
+    summary = Table(box=None, show_header=False)
+    summary.add_row(f"windows with a false alarm in {quiet['fault_free_hours']:.1f} hours", str(quiet["false_alarms"]))
+    summary.add_row("… per 1,000 of them", _rate(quiet["false_alarms_per_1000_h"]))
+    summary.add_row("distinct alarms", str(quiet["distinct_alarms"]))
+    out.print(summary)
+    if not quiet["causes"]:
+        return
+    causes = Table(box=None, header_style="dim")
+    for column in ("false alarm", "windows", "distinct", "played"):
+        causes.add_column(column)
+    for name, of in quiet["causes"].items():
+        played = sorted({f"{one['engine']} {one['played']}" for one in quiet["alarms"] if one["cause"] == name})
+        causes.add_row(name, str(of["windows"]), str(of["distinct"]), ", ".join(played))
+    out.print(causes)
 
 
 def _summary(agent: dict[str, Any], rules: dict[str, Any]) -> Table:

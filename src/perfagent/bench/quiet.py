@@ -1,0 +1,165 @@
+"""Hours in which nothing is wrong, watched as a live agent watches them: what it says there are false alarms.
+
+Servers are drawn as the scenarios are, under numbers that no scenario has, and watched for an hour each. The truth is
+the whole hour's: a burst that drains is nothing to be told of, even where a window holds little else.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from perfagent.analysis import diagnose
+from perfagent.bench.cores import over_cores
+from perfagent.bench.interval import Measured, rate
+from perfagent.bench.outcome import Question
+from perfagent.bench.play import play
+from perfagent.bench.scenario import NONE, Kind, Scenario, Undrawable, draw
+from perfagent.bench.scenarios import ATTEMPTS
+from perfagent.bench.truth import accepted
+from perfagent.collectors.page import PageReader
+from perfagent.collectors.recording import Recording, view
+from perfagent.domain.finding import Diagnosis
+from perfagent.domain.knob import LaunchConfig
+from perfagent.domain.snapshot import Snapshot
+from perfagent.loop import WINDOW_S
+
+STRETCH_S = 3600.0
+SCRAPE_S = 15.0
+"""How often a live agent scrapes, unless it is told otherwise."""
+KINDS = tuple(kind for kind in Kind if kind.label == NONE and kind is not Kind.FLEET)
+"""Nothing is wrong; a fleet's alarms would be its service's, not an instance's."""
+FIRST_ROW = 1_000_000
+"""In which every kind has one number; all numbers of scenarios are far below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One server on which nothing was wrong for an hour, and what was said of it, window by window."""
+
+    question: Question
+    release: str
+    diagnoses: tuple[Diagnosis, ...]
+
+    @property
+    def false(self) -> tuple[frozenset[str], ...]:
+        """The causes that each window names and that are not there."""
+        return tuple(
+            frozenset(finding.cause.value for finding in each.findings) - self.question.accept
+            for each in self.diagnoses
+        )
+
+    @property
+    def hours(self) -> float:
+        """Instance-hours that were looked at."""
+        return sum(each.end_s - each.start_s for each in self.diagnoses) / 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring windows that name the same cause: whoever is told hears of it once."""
+
+    cause: str
+    first: int
+    windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfCause:
+    """How often one cause was named where it was not there."""
+
+    windows: int
+    distinct: int
+    """Neighbouring windows together count as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """False alarms per time."""
+
+    stretches: int
+    fault_free_hours: float
+    false_alarms: int
+    """Windows that name any cause that is not there."""
+    distinct_alarms: int
+    """Neighbouring windows that name the same one together count as one."""
+    false_alarms_per_1000_h: Measured
+    causes: dict[str, OfCause]
+
+
+def watch_stretches(seed: int, hours: int, *, workers: int | None = None) -> Iterator[Stretch | None]:
+    """So many servers, each for an hour, in turn, as they are asked for; the same on any number of workers."""
+    return over_cores(partial(watch_stretch, seed), range(hours), few=1, workers=workers)
+
+
+def watch_stretch(seed: int, turn: int) -> Stretch | None:
+    """The first draw on which nothing is wrong for an hour; None where there is none."""
+    row, place = divmod(turn, len(KINDS))
+    number = (FIRST_ROW + row) * len(Kind) + tuple(Kind).index(KINDS[place])
+    for attempt in range(ATTEMPTS):
+        try:
+            scenario = replace(draw(seed, number, attempt), span_s=STRETCH_S, every_s=SCRAPE_S)
+        except Undrawable:
+            continue
+        watch = _Watch(scenario)
+        accept = accepted(scenario, play(scenario, scraped=watch.scraped))
+        if accept is None:
+            continue
+        machine = scenario.machine
+        kind, told = scenario.kind, scenario.told
+        question = Question(f"{seed}/{number}", kind.value, machine.engine, told, kind.label, accept)
+        return Stretch(question, machine.release, tuple(watch.diagnoses))
+    return None
+
+
+def count(stretches: Sequence[Stretch]) -> Quiet:
+    """What was falsely said on all of them."""
+    said = [each.false for each in stretches]
+    windows = [causes for each in said for causes in each]
+    alarms = [run for each in said for run in runs(each)]
+    hours, loud = sum(each.hours for each in stretches), sum(map(bool, windows))
+    return Quiet(
+        len(stretches),
+        hours,
+        loud,
+        len(alarms),
+        rate(loud, hours / 1000),
+        {
+            cause: OfCause(sum(cause in causes for causes in windows), sum(run.cause == cause for run in alarms))
+            for cause in sorted({run.cause for run in alarms})
+        },
+    )
+
+
+def runs(said: Sequence[Collection[str]]) -> list[Run]:
+    """Alarms from the causes that each window names, by when they began."""
+    found: list[Run] = []
+    going: dict[str, int] = {}
+    for turn, causes in enumerate((*said, ())):
+        for cause in sorted(going.keys() - set(causes)):
+            first = going.pop(cause)
+            found.append(Run(cause, first, turn - first))
+        for cause in causes:
+            going.setdefault(cause, turn)
+    return sorted(found, key=lambda run: (run.first, run.cause))
+
+
+class _Watch:
+    """A live agent's eyes: windows of its length one after another, each diagnosed when it is full."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        machine, told = scenario.machine, scenario.told
+        self._known = Recording(
+            machine.engine, machine.release if told else None, scenario.launch if told else LaunchConfig(), (), ()
+        )
+        self._reader = PageReader()
+        self._snapshots: list[Snapshot] = []
+        self.diagnoses: list[Diagnosis] = []
+
+    def scraped(self, at_s: float, pages: tuple[str, ...]) -> None:
+        """The next page; the last one of a window is the first one of the next."""
+        (page,) = pages
+        self._snapshots.append(self._reader.read(page.encode(), self._known.engine, target="instance", at_s=at_s))
+        if at_s - self._snapshots[0].at_s >= WINDOW_S:
+            seen = replace(self._known, snapshots=tuple(self._snapshots))
+            self.diagnoses.append(diagnose(*view(seen)))
+            del self._snapshots[:-1]
