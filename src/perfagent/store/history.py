@@ -8,7 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, cast, delete, func, insert, select, union_all
+from sqlalchemy import (
+    Connection,
+    Double,
+    Executable,
+    Integer,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    select,
+    union_all,
+)
 
 from perfagent.domain.errors import StoreFailed
 from perfagent.domain.snapshot import Snapshot
@@ -28,6 +40,34 @@ _DELETE_FIRST = delete(THINNED).where(
 )
 _FIRST = select(THINNED.c.at_s).where(
     THINNED.c.target == bindparam("its_target"), THINNED.c.period == bindparam("its_period")
+)
+
+
+def _instants() -> Executable:
+    """The first and the last instant of each period in which something is kept."""
+    recent = (
+        select(SNAPSHOTS.c.at_s)
+        .where(SNAPSHOTS.c.target == bindparam("its_target"), SNAPSHOTS.c.at_s >= bindparam("recent_s"))
+        .order_by(SNAPSHOTS.c.at_s.desc())
+        .limit(bindparam("most"))
+        .subquery()
+    )
+    thinned = select(THINNED.c.at_s).where(
+        THINNED.c.target == bindparam("its_target"), THINNED.c.at_s >= bindparam("thinned_s")
+    )
+    kept = union_all(select(recent.c.at_s), thinned).subquery()
+    period = cast((kept.c.at_s - bindparam("start_s")) / bindparam("every_s", type_=Double), Integer)
+    return select(func.min(kept.c.at_s), func.max(kept.c.at_s)).group_by(period)
+
+
+_INSTANTS = _instants()
+_BODIES = union_all(
+    *(
+        select(table.c.at_s, table.c.codec, table.c.body).where(
+            table.c.target == bindparam("its_target"), table.c.at_s.in_(bindparam("chosen", expanding=True))
+        )
+        for table in (SNAPSHOTS, THINNED)
+    )
 )
 
 _Firsts = dict[str, tuple[int, float]]
@@ -101,31 +141,21 @@ class SqlHistory:
 
         The instants are chosen first, from the indexes alone, so that only these snapshots are read and decoded.
         """
-        recent = (
-            select(SNAPSHOTS.c.at_s)
-            .where(SNAPSHOTS.c.target == target, SNAPSHOTS.c.at_s >= max(start_s, self._latest_s - self._retention_s))
-            .order_by(SNAPSHOTS.c.at_s.desc())
-            .limit(self._max_per_target)
-            .subquery()
-        )
-        thinned = select(THINNED.c.at_s).where(
-            THINNED.c.target == target, THINNED.c.at_s >= max(start_s, self._latest_s - self._thinned_for_s)
-        )
-        known = union_all(select(recent.c.at_s), thinned).subquery()
-        period = cast((known.c.at_s - start_s) / every_s, Integer)
-        instants = select(func.min(known.c.at_s), func.max(known.c.at_s)).group_by(period)
+        wanted = {
+            "its_target": target,
+            "start_s": start_s,
+            "every_s": every_s,
+            "recent_s": max(start_s, self._latest_s - self._retention_s),
+            "most": self._max_per_target,
+            "thinned_s": max(start_s, self._latest_s - self._thinned_for_s),
+        }
         with self._database.transaction() as connection:
-            ends = connection.execute(instants).all()
+            ends = connection.execute(_INSTANTS, wanted).all()
             if not ends:
                 return []
             chosen = [*(first for first, _ in ends), max(last for _, last in ends)]
-            bodies = (
-                select(table.c.at_s, table.c.codec, table.c.body).where(
-                    table.c.target == target, table.c.at_s.in_(chosen)
-                )
-                for table in (SNAPSHOTS, THINNED)
-            )
-            found = {row.at_s: (row.codec, row.body) for row in connection.execute(union_all(*bodies))}
+            rows = connection.execute(_BODIES, {"its_target": target, "chosen": chosen})
+            found = {row.at_s: (row.codec, row.body) for row in rows}
         return self._readable(found[at_s] for at_s in sorted(found))
 
     def _readable(self, rows: Iterable[Sequence[Any]]) -> Sequence[Snapshot]:
