@@ -14,7 +14,7 @@ from perfagent.domain.metric import Metric
 from perfagent.domain.slo import Comparison, Objective, SloMetric, SloStatus, Statistic
 from perfagent.domain.window import Window, increase, mean_level, observed, rate
 
-_LATENCIES = {
+LATENCIES = {
     SloMetric.TTFT: Metric.TTFT,
     SloMetric.ITL: Metric.ITL,
     SloMetric.TPOT: Metric.TPOT,
@@ -30,16 +30,16 @@ def needed(objective: Objective) -> Metric:
         return Metric.GENERATION_TOKENS
     if objective.metric is SloMetric.ERROR_RATE:
         return Metric.FINISHED
-    return _LATENCIES.get(objective.metric) or _LEVELS[objective.metric]
+    return LATENCIES.get(objective.metric) or _LEVELS[objective.metric]
 
 
 def check_objective(objective: Objective) -> None:
     """Raise `InvalidInput` for a statistic that the metric does not have: only latencies have quantiles and shares."""
-    if objective.statistic is not Statistic.MEAN and objective.metric not in _LATENCIES:
+    if objective.statistic is not Statistic.MEAN and objective.metric not in LATENCIES:
         raise InvalidInput(f"{objective.metric} has no {objective.statistic}; only latencies have quantiles")
     if objective.share is None:
         return
-    if objective.metric not in _LATENCIES:
+    if objective.metric not in LATENCIES:
         raise InvalidInput(f"{objective.metric} has no share within a target; only latencies have one")
     if objective.statistic is not Statistic.MEAN or objective.comparison is not Comparison.LESS_THAN:
         raise InvalidInput("a share is of what is less than the target, and goes with no other statistic")
@@ -75,17 +75,22 @@ def _status(windows: Sequence[Window], objective: Objective, gap: str | None) ->
     check_objective(objective)
     if gap is not None:
         return SloStatus(objective, None, None, gap)
-    if objective.metric in _LATENCIES:
+    if objective.metric in LATENCIES:
         return _latency(windows, objective)
     current = _figure(windows, objective.metric)
     if current is None:
         return SloStatus(objective, None, None, "nothing was measured in this window")
-    return SloStatus(objective, current, _complies(current, objective), "exact")
+    used = current / objective.budget if objective.budget else None
+    return SloStatus(objective, current, _complies(current, objective), "exact", budget_used=used)
+
+
+def seen_by_all(windows: Iterable[Window], metric: Metric) -> Histogram | None:
+    """What a histogram recorded in all these windows together; None where it was recorded in none."""
+    return merge(part for window in windows if (part := observed(window, metric)) is not None)
 
 
 def _latency(windows: Sequence[Window], objective: Objective) -> SloStatus:
-    metric = _LATENCIES[objective.metric]
-    seen = merge(part for window in windows if (part := observed(window, metric)) is not None)
+    seen = seen_by_all(windows, LATENCIES[objective.metric])
     if seen is None or seen.mean is None:
         return SloStatus(objective, None, None, "nothing was measured in this window")
     if objective.share is not None:
@@ -109,6 +114,8 @@ def _latency(windows: Sequence[Window], objective: Objective) -> SloStatus:
 def _share(seen: Histogram, objective: Objective, wanted: float) -> SloStatus:
     """Exact at a bucket edge, so the edge nearest to the target decides, and the reason tells which that is."""
     edge = seen.snap(objective.target)
+    if isinf(edge):
+        return SloStatus(objective, None, None, "no bucket edges are exported, so no share can be told")
     within = seen.share_at_or_below(edge)
     if within is None:
         raise AssertionError("a histogram with a mean has shares")
@@ -132,12 +139,21 @@ def _figure(windows: Sequence[Window], metric: SloMetric) -> float | None:
 
 def error_rate(*windows: Window) -> float | None:
     """Failed and rejected requests / all that ended, or None when none ended or successes are not exported."""
+    counted = ended(windows)
+    if counted is None:
+        return None
+    bad, total = counted
+    return bad / total if total > 0 else None
+
+
+def ended(windows: Sequence[Window]) -> tuple[float, float] | None:
+    """Requests that failed or were rejected, and all that ended; None where a window does not tell successes."""
     finished = [increase(window, Metric.FINISHED) for window in windows]
     if None in finished:
         return None
     good = sum(value or 0.0 for value in finished)
     bad = sum(increase(window, metric) or 0.0 for window in windows for metric in (Metric.FAILED, Metric.REJECTED))
-    return bad / (good + bad) if good + bad > 0 else None
+    return bad, good + bad
 
 
 def _complies(value: float, objective: Objective) -> bool:

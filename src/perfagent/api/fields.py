@@ -101,7 +101,7 @@ class SloOut(Model):
     high: float | None
     """For a quantile: it is not above this; null where nothing bounds it."""
     error_budget_used: float | None
-    """For a share: what missed the target / what may; above 1 the objective is not met."""
+    """For a share or an error rate: bad events / those that may be; above 1 the objective is not met."""
 
     @classmethod
     def of(cls, status: SloStatus) -> "SloOut":

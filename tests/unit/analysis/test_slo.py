@@ -1,3 +1,5 @@
+from math import inf
+
 import pytest
 
 from perfagent.analysis import check_objective, slo_status
@@ -41,6 +43,19 @@ def test_a_share_within_a_bucket_edge_is_exact_and_tells_the_budget() -> None:
 def test_a_share_is_judged_at_the_nearest_edge_and_says_so() -> None:
     status = slo_status(SEEN, Objective(SloMetric.TTFT, 0.6, share=0.6))
     assert status.reason.startswith("66.67% within 0.5 s, the bucket edge nearest to 0.6 s")
+
+
+def test_a_share_cannot_be_told_where_the_engine_shows_no_bucket_edges() -> None:
+    seen = window(ttft=[[0.2, 9.0]], edges={"ttft": [inf]})
+    status = slo_status(seen, Objective(SloMetric.TTFT, 0.5, share=0.6))
+    assert (status.current, status.compliant, status.budget_used) == (None, None, None)
+    assert "no bucket edges" in status.reason
+
+
+def test_an_error_rate_tells_its_budget_too() -> None:
+    assert slo_status(SEEN, Objective(SloMetric.ERROR_RATE, 0.2)).budget_used == pytest.approx(0.5)
+    assert slo_status(SEEN, Objective(SloMetric.ERROR_RATE, 0.0)).budget_used is None
+    assert slo_status(SEEN, Objective(SloMetric.THROUGHPUT, 20)).budget_used is None
 
 
 @pytest.mark.parametrize(
