@@ -1,5 +1,6 @@
 """Windows → findings: one detector per cause, ranked; SLO status; the health score."""
 
+from perfagent.analysis.burn_rate import BURN_RULES, error_budget
 from perfagent.analysis.diagnose import DETECTORS, diagnose
 from perfagent.analysis.fleet import of_service
 from perfagent.analysis.slo import (
@@ -12,10 +13,12 @@ from perfagent.analysis.slo import (
 )
 
 __all__ = [
+    "BURN_RULES",
     "DETECTORS",
     "check_measurable",
     "check_objective",
     "diagnose",
+    "error_budget",
     "error_rate",
     "needed",
     "of_service",
