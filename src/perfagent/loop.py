@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from perfagent import engines
-from perfagent.analysis import check_measurable, diagnose, of_service
+from perfagent.analysis import BURN_RULES, check_measurable, diagnose, error_budget, of_service
 from perfagent.domain.errors import Conflict, InvalidInput, NotFound, NotScraped, Unavailable
 from perfagent.domain.finding import Cause, Diagnosis
 from perfagent.domain.knob import Change, EffectiveConfig, LaunchConfig
 from perfagent.domain.proposal import Advice, Proposal
 from perfagent.domain.service import Service, check_service, replica
-from perfagent.domain.slo import Objective
+from perfagent.domain.slo import BurnRule, ErrorBudget, Objective
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.window import Window, lifetime, resets, since_restart
 from perfagent.optimizers import advise, propose
@@ -289,6 +289,29 @@ class Agent:
         diagnosis = of_service(service.id, diagnoses)
         proposals = propose(diagnosis, config, service.engine)
         return View(service, tuple(windows), diagnosis, config, proposals, advise(diagnosis, proposals))
+
+    def burn_rates(self, service_id: str) -> tuple[ErrorBudget, ...]:
+        """How fast a service spends the error budget of each of its objectives. Raises `NotFound`."""
+        service, now_s = self.services.get(service_id), self._clock.now()
+        pasts: dict[BurnRule, list[Window]] = {}
+        if any(objective.budget is not None for objective in service.objectives):
+            for rule in BURN_RULES:
+                past = (self._sampled(target, rule, now_s) for target in service.targets)
+                pasts[rule] = [window for window in past if window is not None]
+        return tuple(error_budget(objective, pasts, now_s) for objective in service.objectives)
+
+    def _sampled(self, target: Target, rule: BurnRule, now_s: float) -> Window | None:
+        """The rule's windows in few snapshots: where both begin, and the newest. Of one process no more are needed.
+
+        Of a replica that was started again, or whose pages do not tell, there is one for every short window in the long
+        one: what a restart between two of them loses is small.
+        """
+        for every_s in (rule.long_s - rule.short_s, rule.short_s):
+            found = self._history.sampled(target.id, now_s - rule.long_s, every_s)
+            window = Window(tuple(found)) if found else None
+            if window is None or (all(each.started_at_s is not None for each in found) and not resets(window)):
+                break
+        return window
 
     def roll_out(self, request: Request, *, engine: str | None = None) -> Rollout:
         """Begin a rollout at once; it is planned and run by the ticks that follow.

@@ -10,7 +10,19 @@ from prometheus_client.exposition import choose_encoder
 from pydantic import JsonValue
 
 from perfagent import __version__
-from perfagent.api import about, analyze, collect, events, health, incidents, optimize, problems, services, workflows
+from perfagent.api import (
+    about,
+    analyze,
+    collect,
+    events,
+    health,
+    incidents,
+    optimize,
+    problems,
+    services,
+    slos,
+    workflows,
+)
 from perfagent.api.limits import BodyLimit
 from perfagent.api.parts import Parts, TheParts
 from perfagent.api.rollouts import EventOut
@@ -52,7 +64,7 @@ def create_app(
         registry=registry,
         feed=feed,
     )
-    for part in (health, about, collect, analyze, optimize, workflows, services, incidents, events):
+    for part in (health, about, collect, analyze, optimize, workflows, services, incidents, slos, events):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_metrics)
     app.add_middleware(BodyLimit)

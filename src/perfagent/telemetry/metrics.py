@@ -25,6 +25,7 @@ from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.loop import Agent
 from perfagent.ports import Clock, Scraper
 from perfagent.telemetry.events import ObservedJournal
+from perfagent.telemetry.slo_metrics import BurnRateFigures
 from perfagent.workflows.model import Phase
 
 REFRESH_S = 30.0
@@ -67,6 +68,7 @@ class Telemetry:
     def watch(self, agent: Agent, journal: ObservedJournal) -> None:
         """Add what can be read off an agent and its journal."""
         self.registry.register(_AgentFigures(agent, journal, self.last_scrape_s))
+        self.registry.register(BurnRateFigures(agent, REFRESH_S))
 
 
 class MeasuredScraper:

@@ -19,7 +19,7 @@ POST /workflows/{workflow_id}/approve · POST /workflows/{workflow_id}/reject ·
 POST /workflows/{workflow_id}/resume · POST /workflows/{workflow_id}/abort · POST /workflows/{workflow_id}/promote
 GET /services · GET /services/{service_id} · PUT /services/{service_id} · DELETE /services/{service_id}
 GET /services/{service_id}/findings · GET /services/{service_id}/proposals · GET /services/{service_id}/windows
-GET /services/{service_id}/incidents
+GET /services/{service_id}/incidents · GET /services/{service_id}/slos
 GET /events
 """
 

@@ -4,6 +4,7 @@ import respx
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.api import SHORT_OF_CACHE, VLLM, Site, page, serve, site
+from support.captures import FIXTURES
 
 PAGE = page("vllm/0.26.0-short-of-seats")
 Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -73,6 +74,39 @@ async def test_findings_are_told_by_cause_and_looked_at_again_only_after_a_while
             assert of(await figures(at), "perfagent_findings", service="one", cause="kv_capacity") == 1
             await at.clock.sleep(3600)
             assert of(await figures(at), "perfagent_findings", service="one", cause="kv_capacity") is None
+
+
+async def test_burn_rates_and_alerts_are_told_by_objective_and_worked_out_only_now_and_then() -> None:
+    slos = [
+        {"metric_name": "ttft", "target_value": 0.5, "share": 0.95},
+        {"metric_name": "ttft", "target_value": 0.5, "share": 0.95},
+        {"metric_name": "ttft", "target_value": 0.5},
+    ]
+    with respx.mock(assert_all_called=False) as wire:
+        pages = ((FIXTURES.parent / "pages" / f"vllm-0.26.0{which}.prom").read_text() for which in ("", "-next"))
+        serve(wire, VLLM, *pages)
+        async with site() as at:
+            labels = {"service": "one", "objective": "ttft<=0.5@0.95"}
+            await at.put("/services/one", {"engine": "vllm", "targets": [VLLM], "slos": slos})
+            assert of(await figures(at), "perfagent_slo_alert", **labels, severity="page") == 0
+            await at.turn(120)
+            told = await figures(at)
+            assert of(told, "perfagent_slo_alert", **labels, severity="page") == 1
+            assert of(told, "perfagent_slo_alert", **labels, severity="ticket") == 1
+            for window in ("5m", "30m", "1h", "2h", "6h", "1d", "3d"):
+                assert of(told, "perfagent_slo_burn_rate", **labels, window=window) == pytest.approx(20)
+            assert not any(("objective", "ttft<=0.5") in key for _, key in told)
+            await at.clock.sleep(29)
+            assert of(await figures(at), "perfagent_slo_burn_rate", **labels, window="5m") == pytest.approx(
+                of(told, "perfagent_slo_burn_rate", **labels, window="5m")
+            )
+            await at.clock.sleep(400)
+            told = await figures(at)
+            assert of(told, "perfagent_slo_burn_rate", **labels, window="5m") is None
+            assert of(told, "perfagent_slo_burn_rate", **labels, window="1h") is not None
+            assert of(told, "perfagent_slo_alert", **labels, severity="page") == 1
+            await at.delete("/services/one")
+            assert of(await figures(at), "perfagent_slo_alert", **labels, severity="page") is None
 
 
 async def test_rollouts_and_turns_of_the_loop_are_counted() -> None:
