@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from perfagent import engines
 from perfagent.analysis import BURN_RULES, check_measurable, diagnose, error_budget, of_service
+from perfagent.analysis.drift import config_drifts, drifts, enough_past
+from perfagent.domain.drift import Drifts
 from perfagent.domain.errors import Conflict, InvalidInput, NotFound, NotScraped, Unavailable
 from perfagent.domain.finding import Cause, Diagnosis
 from perfagent.domain.knob import Change, EffectiveConfig, LaunchConfig
@@ -19,6 +21,7 @@ from perfagent.domain.slo import BurnRule, ErrorBudget, Objective
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.window import Window, lifetime, resets, since_restart
 from perfagent.optimizers import advise, propose
+from perfagent.past import Past
 from perfagent.ports import Actuator, Clock, Collector, History, Journal, Scraper, Services
 from perfagent.watch import Watch
 from perfagent.workflows.effects import Effects
@@ -100,6 +103,7 @@ class Agent:
         self._trouble = ""
         self.ticks = Ticks()
         self.watch = Watch()
+        self._past = Past(history)
         effects = Effects(
             clock=clock,
             history=history,
@@ -312,6 +316,19 @@ class Agent:
             if window is None or (all(each.started_at_s is not None for each in found) and not resets(window)):
                 break
         return window
+
+    def drift(self, service_id: str) -> Drifts:
+        """What changed of late against the service's own past, and of its settings. Raises `NotFound`.
+
+        While a rollout is under way, replicas are set differently on purpose, and their settings are not compared.
+        """
+        service = self.services.get(service_id)
+        last_hour, began_s, past = self._past.hours(service.targets, self.now())
+        told = engines.effective(service.engine, service.launch, {}, {}, service.release)
+        rolling = self.manager.active(service_id) is not None
+        in_force = {t.id: self._configs[t.id][1] for t in service.targets if t.id in self._configs and not rolling}
+        figures = drifts(last_hour, began_s, past)
+        return Drifts(figures, config_drifts(told, in_force), len(past), enough_past(past))
 
     def roll_out(self, request: Request, *, engine: str | None = None) -> Rollout:
         """Begin a rollout at once; it is planned and run by the ticks that follow.

@@ -14,6 +14,7 @@ from perfagent.api import (
     about,
     analyze,
     collect,
+    drift,
     events,
     health,
     incidents,
@@ -64,7 +65,7 @@ def create_app(
         registry=registry,
         feed=feed,
     )
-    for part in (health, about, collect, analyze, optimize, workflows, services, incidents, slos, events):
+    for part in (health, about, collect, analyze, optimize, workflows, services, incidents, slos, drift, events):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_metrics)
     app.add_middleware(BodyLimit)
