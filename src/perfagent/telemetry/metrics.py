@@ -13,13 +13,13 @@ from prometheus_client.registry import Collector
 from perfagent.domain.errors import (
     AgentError,
     BadAnswer,
-    NotFound,
     TimedOut,
     TooLarge,
     Unreachable,
     WrongEngine,
 )
-from perfagent.domain.finding import Cause, Diagnosis
+from perfagent.domain.finding import Cause
+from perfagent.domain.incident import Stage
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.loop import Agent
@@ -29,7 +29,7 @@ from perfagent.telemetry.slo_metrics import BurnRateFigures
 from perfagent.workflows.model import Phase
 
 REFRESH_S = 30.0
-"""A service is diagnosed for our metrics at most this often, and one service per reading: diagnosing costs time."""
+"""Burn rates are worked out for our metrics at most this often, and of one service per reading: it costs time."""
 
 _RESULTS: dict[type[AgentError], str] = {
     Unreachable: "unreachable",
@@ -109,7 +109,6 @@ class _AgentFigures(Collector):
         self._agent = agent
         self._journal = journal
         self._last_scrape_s = last_scrape_s
-        self._diagnoses: dict[str, tuple[float, Diagnosis | None]] = {}
 
     def describe(self) -> Iterable[Metric]:
         """Nothing up front: reading the agent merely to learn names would diagnose services at start."""
@@ -141,32 +140,27 @@ class _AgentFigures(Collector):
             ages.add_metric((replicas[target].id, target), max(0.0, now_s - at_s))
         yield ages
         yield GaugeMetricFamily("perfagent_services", "Services looked after.", value=len(services))
-        self._diagnose(list(services), now_s)
         findings = GaugeMetricFamily(
             "perfagent_findings", "1 for a cause that a service shows, at its last look.", labels=("service", "cause")
         )
+        firing = GaugeMetricFamily(
+            "perfagent_incidents", "1 for a cause that was there for long enough.", labels=("service", "cause")
+        )
         health = GaugeMetricFamily("perfagent_health_score", "Health at the last look, 0 to 100.", labels=("service",))
-        for service_id, (_, diagnosis) in self._diagnoses.items():
+        for service_id in services:
+            diagnosis = self._agent.watch.diagnosis(service_id)
             if diagnosis is None:
                 continue
             shown = {finding.cause for finding in diagnosis.findings}
+            fires = {each.cause for each in self._agent.watch.incidents(service_id) if each.stage is Stage.FIRING}
             for cause in Cause:
                 findings.add_metric((service_id, cause), float(cause in shown))
+                firing.add_metric((service_id, cause), float(cause in fires))
             if diagnosis.health is not None:
                 health.add_metric((service_id,), diagnosis.health)
         yield findings
+        yield firing
         yield health
-
-    def _diagnose(self, services: list[str], now_s: float) -> None:
-        """Look again at the service that was looked at longest ago, unless that was just now."""
-        known = {each: self._diagnoses.get(each, (float("-inf"), None)) for each in services}
-        oldest = min(known, key=lambda each: known[each][0], default=None)
-        if oldest is not None and now_s - known[oldest][0] >= REFRESH_S:
-            try:
-                known[oldest] = (now_s, self._agent.view(oldest).diagnosis)
-            except NotFound:
-                known[oldest] = (now_s, None)
-        self._diagnoses = known
 
     def _rollouts(self) -> Iterator[Metric]:
         rollouts = GaugeMetricFamily("perfagent_rollouts", "Rollouts ever begun, by phase.", labels=("phase",))

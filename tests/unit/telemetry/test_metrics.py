@@ -59,20 +59,24 @@ async def test_a_replica_grows_old_and_is_forgotten_with_its_service() -> None:
     assert at.telemetry.last_scrape_s == {}
 
 
-async def test_findings_are_told_by_cause_and_looked_at_again_only_after_a_while() -> None:
+async def test_findings_are_told_by_cause_as_the_loop_last_saw_them() -> None:
     with respx.mock(assert_all_called=False) as wire:
         serve(wire, VLLM, *SHORT_OF_CACHE.pages)
         async with site() as at:
             await SHORT_OF_CACHE.play(at, "one", VLLM, flags=SHORT_OF_CACHE.meta["flags"])
+            assert of(await figures(at), "perfagent_findings", service="one", cause="kv_capacity") is None
+            await at.agent.tick()
             told = await figures(at)
             assert of(told, "perfagent_findings", service="one", cause="kv_capacity") == 1
             assert of(told, "perfagent_findings", service="one", cause="batch_limit") == 0
+            assert of(told, "perfagent_incidents", service="one", cause="kv_capacity") == 0
             health = of(told, "perfagent_health_score", service="one")
             assert health is not None
             assert health < 60
-            await at.clock.sleep(10)
-            assert of(await figures(at), "perfagent_findings", service="one", cause="kv_capacity") == 1
-            await at.clock.sleep(3600)
+            await at.turn(120)
+            assert of(await figures(at), "perfagent_incidents", service="one", cause="kv_capacity") == 1
+            wire.get(f"{VLLM}/metrics").respond(500)
+            await at.turn(3600, every_s=60.0)
             assert of(await figures(at), "perfagent_findings", service="one", cause="kv_capacity") is None
 
 
