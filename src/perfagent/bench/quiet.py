@@ -5,6 +5,7 @@ the whole hour's: a burst that drains is nothing to be told of, even where a win
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,6 +19,7 @@ from perfagent.bench.scenarios import ATTEMPTS
 from perfagent.bench.truth import accepted
 from perfagent.collectors.page import PageReader
 from perfagent.collectors.recording import Recording, view
+from perfagent.domain.errors import BadAnswer
 from perfagent.domain.finding import Diagnosis
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.snapshot import Snapshot
@@ -153,13 +155,17 @@ class _Watch:
         )
         self._reader = PageReader()
         self._snapshots: list[Snapshot] = []
+        self._full_s = WINDOW_S
         self.diagnoses: list[Diagnosis] = []
 
     def scraped(self, at_s: float, pages: tuple[str, ...]) -> None:
-        """The next page; the last one of a window is the first one of the next."""
+        """The next page; the last one of a window is the first one of the next, and what cannot be read is missed."""
         (page,) = pages
-        self._snapshots.append(self._reader.read(page.encode(), self._known.engine, target="instance", at_s=at_s))
-        if at_s - self._snapshots[0].at_s >= WINDOW_S:
-            seen = replace(self._known, snapshots=tuple(self._snapshots))
-            self.diagnoses.append(diagnose(*view(seen)))
+        with suppress(BadAnswer):
+            self._snapshots.append(self._reader.read(page.encode(), self._known.engine, target="instance", at_s=at_s))
+        if at_s < self._full_s:
+            return
+        self._full_s += WINDOW_S
+        if self._snapshots:
+            self.diagnoses.append(diagnose(*view(replace(self._known, snapshots=tuple(self._snapshots)))))
             del self._snapshots[:-1]
