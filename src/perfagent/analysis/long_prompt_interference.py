@@ -24,6 +24,8 @@ def long_prompt_interference(signals: Signals, limits: Limits = LIMITS) -> Findi
         return None
     if before is None or before >= limits.reading_share or signals.evicting_share > 0:
         return None
+    if not _others_wait(signals, piece, limits):
+        return None
     times, mean_s = _times(signals.busy_pairs), gaps.mean
     if times is None or mean_s is None or times < limits.stall_times:
         return None
@@ -52,6 +54,12 @@ def long_prompt_interference(signals: Signals, limits: Limits = LIMITS) -> Findi
             ),
         ),
     )
+
+
+def _others_wait(signals: Signals, piece: float, limits: Limits) -> bool:
+    """Whether most of those running decode while a piece is read, rather than being read in it themselves."""
+    running, prompt = signals.running_mean or 0.0, signals.prompt_tokens_computed or 0.0
+    return piece < limits.reading_share * running * prompt
 
 
 def _times(pairs: Sequence[Window]) -> float | None:

@@ -401,6 +401,8 @@ def test_an_engine_that_times_its_reading_steps_apart_shows_the_same() -> None:
         ({"kv_usage": "0.97x8", "preemptions": "0..2x8"}, UNKNOWN),
         ({"itl": [[0.008] * 1200] * 3 + [[0.02] * 1200] * 4}, UNKNOWN),
         ({"itl": [[0.35], *[[]] * 6]}, UNKNOWN),
+        ({"running": "1x8"}, UNKNOWN),
+        ({"prefill_steps": "0..7x8", "decode_steps": "0..8400x8", "running": "3x8"}, UNKNOWN),
     ],
     ids=[
         "gaps all alike",
@@ -410,6 +412,8 @@ def test_an_engine_that_times_its_reading_steps_apart_shows_the_same() -> None:
         "evictions",
         "another pace from one moment on",
         "hardly a token",
+        "nobody else",
+        "most of them read together",
     ],
 )
 def test_other_gaps_are_no_interference(changed: dict[str, object], config: EffectiveConfig) -> None:
