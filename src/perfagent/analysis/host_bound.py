@@ -73,19 +73,19 @@ def _jump(
 ) -> tuple[float, float, float, float] | None:
     """(growth of the gap over that of the batch, gap before, gap after, running after), around one moment.
 
-    A step of twice a large batch takes at most twice as long, and so does one with twice the prompts. Gaps that were
-    level before the moment and are not after it are no contexts that grow.
+    A step of twice a large batch takes at most twice as long, and so does one with twice the prompts. Gaps that grew
+    already would have grown on: contexts do.
     """
     if min(s.gap_s for s in after) < limits.growth * max(s.gap_s for s in before):
         return None
     last, first = before[-limits.least_side :], after[: limits.least_side]
-    if max(s.gap_s for s in last) > limits.growth * min(s.gap_s for s in last):
-        return None
     was_s, now_s = median(s.gap_s for s in last), median(s.gap_s for s in first)
     running = median(s.running for s in first)
     batch = running / median(s.running for s in last) if running >= limits.decode_batch else 1.0
     prompts = _prompts_per_s(after) / read if (read := _prompts_per_s(before)) > 0 else 1.0
-    slower = now_s / was_s / max(1.0, batch, prompts)
+    grown = last[-1].gap_s / last[0].gap_s
+    trend = grown ** (limits.least_side / (limits.least_side - 1)) if grown > limits.growth else 1.0
+    slower = now_s / was_s / max(1.0, batch, prompts) / trend
     if now_s < limits.outlier_ratio * was_s or slower < limits.growth:
         return None
     return slower, was_s, now_s, running

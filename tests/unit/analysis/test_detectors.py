@@ -439,6 +439,8 @@ def test_tokens_that_slow_down_from_one_moment_on_with_no_more_to_do_are_the_mac
     assert (finding.cause, finding.severity) == (Cause.HOST_BOUND, Severity.HIGH)
     assert "10 ms apart and from one moment on 30 ms" in finding.description
     assert causes(jumping(running="60x9")) == [Cause.HOST_BOUND]
+    rising = {"running": "1 2 2 3 5 8 12 18 26", "itl": [[g] * 100 for g in (0.03, 0.032, 0.04, 0.5, 2, 2, 2, 2)]}
+    assert causes(jumping(**rising)) == [Cause.HOST_BOUND]
 
 
 @pytest.mark.parametrize(
