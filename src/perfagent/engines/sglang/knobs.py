@@ -16,6 +16,7 @@ KNOBS: Mapping[Knob, KnobSpec] = MappingProxyType(
             Type.WHOLE,
             (Option("--max-running-requests"),),
             low=1,
+            least_default=48,  # with speculative decoding; else 2048 to 4096, and at most half the KV cache's tokens
             note="the server may lower it to what its memory allows (sgl-project/sglang issue 30160)",
         ),
         Knob.MAX_NUM_BATCHED_TOKENS: KnobSpec(
