@@ -5,7 +5,7 @@ than its own spread explains and by enough to matter. Where earlier weeks are at
 measure: a service that is busy every Monday morning has not drifted on Monday morning.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, log
 from statistics import median
 
@@ -16,7 +16,7 @@ from perfagent.domain.metric import Metric
 from perfagent.domain.window import Window, increase, observed
 
 HOUR_S = 3600.0
-WEEK_S = 7 * 24 * HOUR_S
+HOURS_OF_WEEK = 7 * 24
 _MAD_TO_SD = 1.4826
 """Median absolute deviation → standard deviation of a normal distribution."""
 
@@ -68,38 +68,36 @@ def _value(figure: Figure, hour: Hour) -> float | None:
 
 def _drift(figure: Figure, now: Hour, now_s: float, past: Mapping[float, Hour], limits: Limits) -> Drift | None:
     value = _value(figure, now)
-    known = {at_s: was for at_s, hour in past.items() if (was := _value(figure, hour)) is not None}
+    known = [(at_s, was) for at_s, hour in past.items() if (was := _value(figure, hour)) is not None]
     if value is None or len(known) < limits.least_hours:
         return None
-    same = {at_s: was for at_s, was in known.items() if _same_hour_of_week(at_s, now_s)}
-    held_against = same if len(same) >= limits.least_weeks else known
     scaled = _as_it_is if figure is Figure.REUSE else log
-    usual = median(scaled(was) for was in held_against.values())
-    off_then = (abs(scaled(was) - _usual_then(at_s, known, scaled, limits)) for at_s, was in known.items())
-    spread = _MAD_TO_SD * median(off_then)
-    off = scaled(value) - usual
+    hours: dict[int, list[float]] = {}
+    for at_s, was in known:
+        hours.setdefault(_hour_of_week(at_s), []).append(scaled(was))
+    overall = median(each for same in hours.values() for each in same)
+    usual = {hour: median(same) if len(same) >= limits.least_weeks else overall for hour, same in hours.items()}
+    # a daily rhythm is no spread: each hour is held against what one would have expected of it
+    spread = _MAD_TO_SD * median(abs(each - usual[hour]) for hour, same in hours.items() for each in same)
+    this = _hour_of_week(now_s)
+    same_hour = len(hours.get(this, ())) >= limits.least_weeks
+    expected = usual[this] if same_hour else overall
+    off = scaled(value) - expected
     matters = limits.share_drift if figure is Figure.REUSE else log(limits.outlier_ratio)
     if abs(off) < matters or abs(off) <= limits.outlier_sds * spread:
         return None
     return Drift(
         figure,
-        usual if figure is Figure.REUSE else exp(usual),
+        expected if figure is Figure.REUSE else exp(expected),
         value,
         abs(off) / spread if spread else None,
-        len(held_against),
-        held_against is same,
+        len(hours[this]) if same_hour else len(known),
+        same_hour,
     )
 
 
-def _usual_then(at_s: float, known: Mapping[float, float], scaled: Callable[[float], float], limits: Limits) -> float:
-    """What one would have expected of an hour of the past, so that a daily rhythm does not count as spread."""
-    same = [was for when, was in known.items() if _same_hour_of_week(when, at_s)]
-    return median(map(scaled, same if len(same) >= limits.least_weeks else known.values()))
-
-
-def _same_hour_of_week(a_s: float, b_s: float) -> bool:
-    apart_s = abs(a_s - b_s) % WEEK_S
-    return min(apart_s, WEEK_S - apart_s) < HOUR_S / 2
+def _hour_of_week(at_s: float) -> int:
+    return round(at_s / HOUR_S) % HOURS_OF_WEEK
 
 
 def _as_it_is(value: float) -> float:

@@ -3,11 +3,12 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from perfagent.analysis.drift import HOUR_S, WEEK_S, Hour, config_drifts, drifts, enough_past, totals
+from perfagent.analysis.drift import HOUR_S, HOURS_OF_WEEK, Hour, config_drifts, drifts, enough_past, totals
 from perfagent.domain.drift import Drift, Figure
 from perfagent.domain.knob import EffectiveConfig, Knob, KnobValue, Setting, Source
 from support.windows import window
 
+WEEK_S = HOURS_OF_WEEK * HOUR_S
 NOW_S = 10 * WEEK_S
 
 
