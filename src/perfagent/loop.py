@@ -201,6 +201,7 @@ class Agent:
         self.services.delete(service_id)
         for target in service.targets:
             self._configs.pop(target.id, None)
+            self._past.forget(target.id)
 
     async def enrol(
         self,

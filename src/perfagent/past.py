@@ -28,6 +28,10 @@ class Past:
         self._history = history
         self._replicas: dict[str, _Known] = {}
 
+    def forget(self, target: str) -> None:
+        """A replica that is looked after no longer."""
+        self._replicas.pop(target, None)
+
     def hours(
         self, targets: Sequence[Target], now_s: float
     ) -> tuple[Sequence[Totals], float, Mapping[float, Sequence[Totals]]]:

@@ -66,5 +66,15 @@ async def test_a_replica_that_says_otherwise_than_its_flags_is_told(at: Site, wi
     )
 
 
+async def test_a_service_that_is_gone_and_comes_back_is_known_from_the_history_again(
+    at: Site, wire: respx.MockRouter
+) -> None:
+    first = await watched(at, wire, pages(32, per_hour=[1000] * 32, prompt=[500] * 32))
+    await at.delete("/services/chat")
+    assert problem(await at.get("/services/chat/drift")) == (404, "not-found")
+    await at.put("/services/chat", {"engine": "vllm", "targets": [VLLM]})
+    assert (await at.get("/services/chat/drift")).json() == first
+
+
 async def test_an_unknown_service_has_no_drift(at: Site) -> None:
     assert problem(await at.get("/services/none/drift")) == (404, "not-found")
