@@ -49,7 +49,7 @@ def kv_capacity(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
 def _evicting(signals: Signals, limits: Limits) -> bool:
     """More than now and then or in one burst, and more than a negligible share of the requests."""
     peak, share, per_min = signals.kv_peak, signals.evicted_share, signals.preemptions_per_min
-    if peak is None or peak < limits.kv_full or share is None or share < limits.wait_share:
+    if peak is None or peak < limits.kv_full or share is None or share < limits.evicted_share:
         return False
     if signals.evicting_share < limits.queueing_share:
         return False

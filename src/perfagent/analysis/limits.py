@@ -10,8 +10,10 @@ class Limits:
     queueing_share: float = 0.5
     """Waiting at most scrapes is a queue; at fewer it is a burst that drains. Definition of "mostly"."""
     wait_share: float = 0.05
-    """A queue that takes less of a request's life than this hurts nobody, nor do evictions of fewer requests.
-    Definition of "negligible"."""
+    """A queue that takes less of a request's life than this hurts nobody. Definition of "negligible"."""
+    evicted_share: float = 0.1
+    """Evictions / finished requests from which on evictions alone matter: who is evicted is computed about twice, so
+    this is a tenth more work."""
     kv_full: float = 0.9
     """KV usage from which on it binds. Source: SGLang hyperparameter tuning guide ("> 0.9" while requests wait)."""
     kv_room: float = 0.7
