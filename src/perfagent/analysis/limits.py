@@ -79,7 +79,8 @@ class Limits:
     share_drift: float = 0.2
     """Change of a share that matters: definition, one in five."""
     growth: float = 1.25
-    """Later queue / earlier queue from which on it grows. Poisson arrivals below capacity do not sustain it."""
+    """Later / earlier, or one / another, from which on something grew or does more. Poisson arrivals below capacity do
+    not sustain a queue that grows by so much."""
 
 
 LIMITS = Limits()

@@ -66,12 +66,8 @@ class Signals:
         """Waiting requests while busy."""
         return _mean(self.waiting, self.busy)
 
-    @cached_property
-    def queue_growth(self) -> float | None:
-        """Mean queue in the second half of the busy scrapes over that in the first half, taken as one at least."""
-        return self._growth(self.busy)
-
     def _growth(self, at: Sequence[float]) -> float | None:
+        """Mean queue in the second half of these scrapes over that in the first half, taken as one at least."""
         levels = [self.waiting[t] for t in at if t in self.waiting]
         half = len(levels) // 2
         return None if half < 2 else sum(levels[-half:]) / max(sum(levels[:half]), half)
