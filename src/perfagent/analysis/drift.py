@@ -57,13 +57,17 @@ def enough_past(past: Mapping[float, Hour], limits: Limits = LIMITS) -> bool:
 
 
 def _value(figure: Figure, hour: Hour) -> float | None:
-    """Of all replicas together: requests add up, the rest are means over all that was measured."""
+    """Of all replicas together: requests add up, the rest are means over all that was measured.
+
+    An hour without any request counts as one with a single one: a ratio to nothing says nothing.
+    """
     known = [each[figure] for each in hour if figure in each and each[figure][1] > 0]
-    if not known or not any(n for n, _ in known):
+    if not known:
         return None
     if figure is Figure.ARRIVALS:
-        return sum(n / d for n, d in known)
-    return sum(n for n, _ in known) / sum(d for _, d in known)
+        return max(sum(n / d for n, d in known), 1 / HOUR_S)
+    value = sum(n for n, _ in known) / sum(d for _, d in known)
+    return value if value > 0 or figure is Figure.REUSE else None
 
 
 def _drift(figure: Figure, now: Hour, now_s: float, past: Mapping[float, Hour], limits: Limits) -> Drift | None:

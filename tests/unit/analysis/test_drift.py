@@ -56,6 +56,8 @@ def test_an_hour_like_the_others_has_not_drifted() -> None:
         (hour(prompt=2000), Figure.PROMPT, True),
         (hour(answer=20), Figure.ANSWER, True),
         (hour(reuse=0.1), Figure.REUSE, True),
+        (hour(reuse=0.0), Figure.REUSE, True),
+        (hour(finished=0), Figure.ARRIVALS, True),
     ],
 )
 def test_each_figure_of_the_workload_drifts_by_itself(now: Hour, figure: Figure, of_workload: bool) -> None:
