@@ -2,7 +2,8 @@
 
 The step time is fitted from the pages of all recordings with the same kernels, jointly: from what was computed in how
 many seconds, and how long the engine says that a prompt's own step took. What a request spends outside the scheduler
-is taken from the engine's timers. The truth of each recording is then compared over its steady part.
+is what the engine's timers leave over of the time to first token in the other recordings, never in the one that is
+played. The truth of each recording is then compared over its steady part.
 """
 
 import os
@@ -46,11 +47,10 @@ def fitted(root: Path, kernels: tuple[str, ...]) -> Fit:
     return found
 
 
-@cache
-def outside_s(root: Path, kernels: tuple[str, ...]) -> float:
-    """What the twin does not play, the server's own front end, by the engine's timers on all recordings alike."""
-    alike = [recording for recording in recordings(root) if recording.kernels == kernels]
-    stretches = [seconds for recording in alike for seconds in recording.outside_s()]
+def outside_s(root: Path, recording: Recording) -> float:
+    """What the twin does not play, the server's own front end: by the engine's timers on the other recordings alike."""
+    others = [each for each in recordings(root) if each.kernels == recording.kernels and each.name != recording.name]
+    stretches = [seconds for each in others for seconds in each.outside_s()]
     return max(0.0, median(stretches)) if len(stretches) >= STRETCHES else 0.0
 
 
@@ -96,7 +96,7 @@ CASES = [
 @pytest.mark.parametrize(("root", "recording"), CASES)
 def test_the_twin_reproduces_a_recording(root: Path, recording: Recording) -> None:
     found = fitted(root, recording.kernels)
-    front_end_s = outside_s(root, recording.kernels)
+    front_end_s = outside_s(root, recording)
     print(
         found.belief.step_time,
         f"front end {front_end_s:.4f}",
