@@ -12,23 +12,22 @@ from perfagent.cli.main import app
 from support.captures import name_of, recordings
 
 MISSED = {
-    # a larger cache was tried and served no more: the cores are full at steps far smaller than a GPU's; but what holds
-    # requests back on the page is the cache, and nothing on it says what a step costs with little in it
-    "sglang-0.5.23-two-cores/overload",
-    # whether a larger cache would spare the prompts that fill the steps cannot be seen; part of them is found in it
-    "vllm-0.32.0-two-cores/prefix_thrash",
+    "sglang-0.5.23-two-cores/overload": "called kv_capacity: a larger cache was tried and served no more, since the "
+    "cores are full at steps far smaller than a GPU's; but on the page it is the cache that holds requests back, and nothing "
+    "there says what a step costs with little in it",
+    "vllm-0.32.0-two-cores/prefix_thrash": "called overload: part of the prompts is found in the cache, and whether a "
+    "larger one would spare those that fill the steps cannot be seen",
 }
-"""Told wrong, and known to be."""
+"""Told wrong and known to be, with the reason; once told right they fail here."""
 
 
 def cases() -> list[ParameterSet]:
-    wrong = pytest.mark.xfail(strict=True)
-    return [
-        pytest.param(
-            folder, id=name_of(folder), marks=(wrong,) if f"{folder.parent.name}/{folder.name}" in MISSED else ()
-        )
-        for folder in recordings()
-    ]
+    found = []
+    for folder in recordings():
+        reason = MISSED.get(f"{folder.parent.name}/{folder.name}")
+        marks = () if reason is None else (pytest.mark.xfail(strict=True, reason=reason),)
+        found.append(pytest.param(folder, id=name_of(folder), marks=marks))
+    return found
 
 
 @pytest.mark.parametrize("folder", cases())

@@ -1,8 +1,9 @@
 """`host_bound`: the processor beside the accelerator holds things up, not the engine's limits.
 
-Two things show it. The process that takes requests in, tokenizes and streams is a single thread: at a whole core it can
-do no more. And steps that become slow while few requests run, with no more to compute than before, are slowed by
-something that no metric of the engine names, such as another program on its cores.
+Two things show it. The process that takes requests in, tokenizes and streams does so in one event loop: at a whole core
+it can hardly do more, though threads beside it count too. And steps that become slow while few requests run, with no
+more to compute than before, are slowed by something that no metric of the engine names, such as another program on its
+cores.
 """
 
 from statistics import median
@@ -28,9 +29,9 @@ def _front_end(signals: Signals, limits: Limits) -> Finding | None:
         Cause.HOST_BOUND,
         Symptom.HIGH_LATENCY,
         Severity.HIGH,
-        round(signals.certainty * 0.9, 2),
+        round(signals.certainty * 0.6, 2),
         signals.window.target,
-        f"The process that takes requests in uses {cores:.2f} of the one core that its event loop can use.",
+        f"The process that takes requests in uses {cores:.2f} cores; its event loop can use one.",
         (
             Evidence(
                 Metric.FRONT_END_CPU, "processor seconds per second", cores, limits.whole_core, "a core with time left"
