@@ -13,8 +13,8 @@ from support.captures import name_of, recordings
 
 MISSED = {
     "sglang-0.5.23-two-cores/overload": "called kv_capacity: a larger cache was tried and served no more, since the "
-    "cores are full at steps far smaller than a GPU's; but on the page it is the cache that holds requests back, and nothing "
-    "there says what a step costs with little in it",
+    "cores are full at steps far smaller than a GPU's; but on the page it is the cache that holds requests back, and "
+    "nothing there says what a step costs with little in it",
     "vllm-0.32.0-two-cores/prefix_thrash": "called overload: part of the prompts is found in the cache, and whether a "
     "larger one would spare those that fill the steps cannot be seen",
 }
