@@ -3,8 +3,26 @@
 `pytest --hypothesis-profile=thorough` draws more examples of every property.
 """
 
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import respx
 from hypothesis import settings
+
+from support.api import Site, site
 
 settings.register_profile("quick", max_examples=20, deadline=None)
 settings.register_profile("thorough", max_examples=500, deadline=None)
 settings.load_profile("quick")
+
+
+@pytest.fixture
+async def at() -> AsyncIterator[Site]:
+    async with site() as built:
+        yield built
+
+
+@pytest.fixture
+def wire() -> Iterator[respx.MockRouter]:
+    with respx.mock(assert_all_called=False) as router:
+        yield router
