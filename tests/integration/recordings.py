@@ -11,8 +11,9 @@ from math import exp, isnan, nan
 from pathlib import Path
 from typing import Any
 
+from perfagent.domain.machine import ModelShape
 from perfagent.twin import Request, SchedulerRules
-from perfagent.twin.hardware import GPUS, Hardware, ModelShape
+from perfagent.twin.hardware import GPUS, Hardware
 from perfagent.twin.interval import Interval
 
 Page = dict[str, float]

@@ -15,11 +15,11 @@ import numpy as np
 
 from perfagent.domain.finding import Cause
 from perfagent.domain.knob import Knob, KnobValue, LaunchConfig, change_of
-from perfagent.emulator.hardware import Gpu, gpu
 from perfagent.emulator.model import model
 from perfagent.emulator.setup import Machine, Setup, StartFailed, prepare
 from perfagent.engines import render
 from perfagent.twin import Lengths, SharedPrefixes, Workload
+from perfagent.twin.gpus import Gpu, gpu
 from perfagent.twin.hardware import Hardware
 
 T = TypeVar("T")

@@ -8,10 +8,10 @@ from perfagent.emulator.clients import Seen
 from perfagent.emulator.engine import State, Timing
 from perfagent.emulator.faults import Crash, CrashAtStart, Fault, LostScrapes, SlowReplica
 from perfagent.emulator.fleet import Fleet
-from perfagent.emulator.hardware import gpu
 from perfagent.emulator.model import model
 from perfagent.emulator.server import serve_fleet
 from perfagent.emulator.setup import Machine, StartFailed
+from perfagent.twin.gpus import gpu
 
 __all__ = [
     "Crash",

@@ -14,11 +14,11 @@ from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Knob, KnobValue, LaunchConfig, change_of
 from perfagent.emulator.faults import Fault
 from perfagent.emulator.fleet import Fleet
-from perfagent.emulator.hardware import gpu
 from perfagent.emulator.model import model
 from perfagent.emulator.setup import Machine
 from perfagent.engines import ENGINES, render, spec
 from perfagent.twin import Lengths, SharedPrefixes, Workload
+from perfagent.twin.gpus import gpu
 
 MAX_MODEL_LEN = 16_384
 DEFAULT_ENGINE = next(iter(ENGINES))

@@ -5,12 +5,11 @@ change sizes and speeds; and what a real server refuses at start is refused with
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import EffectiveConfig, Knob, KnobValue, LaunchConfig, Setting, Source
-from perfagent.emulator.hardware import GIB, Gpu
-from perfagent.emulator.model import Model, bytes_per_number, kv_bytes_per_token, step_time
+from perfagent.emulator.model import Model, step_time
 from perfagent.engines import spec as spec_of
 from perfagent.engines.commandline import Occurrence, occurrences
 from perfagent.engines.habits import Habits, Host, MemoryShare, Trouble, whole
@@ -19,6 +18,8 @@ from perfagent.engines.servers import habits as habits_of
 from perfagent.engines.settings import effective
 from perfagent.engines.spec import EngineSpec
 from perfagent.twin import SchedulerRules, StepTime
+from perfagent.twin.data_types import DataTypes, bytes_per_number
+from perfagent.twin.gpus import GIB, Gpu
 
 USABLE = 0.98
 """Share of a GPU's memory that a process can have; driver and context take the rest, and graph capture at 0.98 of it
@@ -102,7 +103,7 @@ def prepare(machine: Machine, launch: LaunchConfig) -> Setup:
         raise fail(Trouble.BAD_VALUE, reason=f"invalid KV cache type: {values[Knob.KV_CACHE_DTYPE]!r}")
     max_len = whole(values, Knob.MAX_MODEL_LEN) or machine.model.max_len
     block_size = whole(values, Knob.BLOCK_SIZE) or machine.habits.block_size
-    per_token = kv_bytes_per_token(machine.model.shape, kv_number)
+    per_token = replace(machine.model.shape, kv_bytes=kv_number).kv_token_bytes
     blocks = _kv_blocks(machine, values, gpus, weight_number, per_token * block_size, fail)
     cap = whole(values, Knob.KV_CACHE_TOKENS)
     if cap is not None:
@@ -124,7 +125,7 @@ def prepare(machine: Machine, launch: LaunchConfig) -> Setup:
         mixed=machine.habits.mixed(values),
         reserve_output_ratio=machine.habits.reserve_output_ratio(values),
     )
-    speed = step_time(machine.model.shape, machine.gpu, gpus, weight_number, kv_number)
+    speed = step_time(machine.model.shape, machine.gpu, gpus, DataTypes(weight_number, kv_number))
     return Setup(rules, speed, values, max_len, machine.habits.request_limit(values))
 
 
@@ -208,7 +209,7 @@ def _kv_blocks(
         raise fail(Trouble.MEMORY_SHARE, free=free / GIB, total=total / GIB, share=share, wanted=wanted / GIB)
     weights = machine.model.shape.params * weight_number
     tokens = whole(values, Knob.MAX_NUM_BATCHED_TOKENS) or 1
-    activations = 2 * ACTIVATION_NUMBERS * machine.model.shape.width * tokens + OVERHEAD_BYTES * gpus
+    activations = 2 * ACTIVATION_NUMBERS * machine.model.shape.heads_width * tokens + OVERHEAD_BYTES * gpus
     static = machine.habits.memory_share is MemoryShare.STATIC
     room = wanted - weights - (0 if static else activations)
     fixed = whole(values, Knob.KV_CACHE_MEMORY_BYTES)

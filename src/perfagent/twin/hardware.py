@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perfagent.domain.machine import ModelShape
 from perfagent.twin.belief import Belief
 from perfagent.twin.step_time import StepTime
 
@@ -20,19 +21,6 @@ class Hardware:
 
     bandwidth_bytes_per_s: float
     peak_flop_per_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """A dense decoder. `width` is heads × head_dim; bytes are per parameter and per cached number."""
-
-    params: float
-    layers: int
-    width: int
-    kv_heads: int
-    head_dim: int
-    weight_bytes: float = 2.0
-    kv_bytes: float = 2.0
 
 
 LAUNCHES_PER_LAYER, LAUNCH_S = 10, 5e-6
@@ -63,15 +51,14 @@ def expected(shape: ModelShape, hardware: Hardware) -> Belief:
     bandwidth, peak = hardware.bandwidth_bytes_per_s, hardware.peak_flop_per_s
     read_s = shape.params * shape.weight_bytes / (0.8 * bandwidth)
     per_token_s = 2 * shape.params / (0.6 * peak * (2 if shape.weight_bytes <= 1 else 1))
-    kv_token_bytes = 2 * shape.layers * shape.kv_heads * shape.head_dim * shape.kv_bytes
     return Belief.independent(
         StepTime(
             base_s=read_s + 1e-3,
             per_token_s=per_token_s,
             ridge_tokens=read_s / per_token_s,
             per_sequence_s=15e-6,
-            per_context_token_s=kv_token_bytes / (0.8 * bandwidth),
-            per_pair_s=4 * shape.width * shape.layers / (0.5 * peak),
+            per_context_token_s=shape.kv_token_bytes / (0.8 * bandwidth),
+            per_pair_s=4 * shape.heads_width * shape.layers / (0.5 * peak),
             prompt_step_s=LAUNCHES_PER_LAYER * LAUNCH_S * shape.layers,
         ),
         StepTime(
@@ -86,15 +73,20 @@ def expected(shape: ModelShape, hardware: Hardware) -> Belief:
     )
 
 
-def unknown() -> Belief:
-    """Neither shape nor hardware known: an 8B model on an A100, off by any factor up to about fifty.
+def prior(shape: ModelShape | None, hardware: Hardware | None) -> Belief:
+    """What to expect with what is known; for the rest an 8B model on an A100, off by any factor up to about fifty.
 
     The errors hang together: a larger model is slower in everything, less bandwidth slows base and context, a lower
     peak slows tokens and pairs. So a window that pins one of them already says something about its kin.
     """
-    centre = expected(ModelShape(params=8e9, layers=32, width=4096, kv_heads=8, head_dim=128), GPUS["a100-80"])
-    size = [1.0, 1.0, 0.0, 0.3, 0.6, 0.6, 0.3]
-    bandwidth = [-1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 0.0]
-    peak = [0.0, -1.0, 1.0, 0.0, 0.0, -1.0, 0.0]
+    centre = expected(shape or _SOME_SHAPE, hardware or GPUS["a100-80"])
+    size = [1.0, 1.0, 0.0, 0.3, 0.6, 0.6, 0.3] if shape is None else _NONE
+    bandwidth, peak = ([-1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 0.0], [0.0, -1.0, 1.0, 0.0, 0.0, -1.0, 0.0])
+    if hardware is not None:
+        bandwidth = peak = _NONE
     causes = 1.5 * np.column_stack([size, bandwidth, peak])
     return Belief(centre.step_time, causes @ causes.T + centre.log_covariance)
+
+
+_SOME_SHAPE = ModelShape(params=8e9, layers=32, kv_heads=8, head_dim=128, width=4096)
+_NONE = [0.0] * 7

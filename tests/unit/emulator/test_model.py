@@ -1,8 +1,9 @@
 import pytest
 
 from perfagent.domain.errors import InvalidInput
-from perfagent.emulator.hardware import gpu
-from perfagent.emulator.model import bytes_per_number, kv_bytes_per_token, model, step_time
+from perfagent.emulator.model import model, step_time
+from perfagent.twin.data_types import DataTypes, bytes_per_number
+from perfagent.twin.gpus import gpu
 from perfagent.twin.hardware import expected
 
 SHAPE = model("llama-3.1-8b").shape
@@ -38,24 +39,24 @@ def test_data_types_have_sizes_unless_they_need_a_checkpoint_of_their_own(kind: 
 
 
 def test_a_token_of_llama_3_1_8b_takes_128_kib_of_cache_in_16_bits() -> None:
-    assert kv_bytes_per_token(SHAPE, 2.0) == 128 * 1024
+    assert SHAPE.kv_token_bytes == 128 * 1024
 
 
 def test_in_16_bits_a_step_takes_what_the_twin_expects() -> None:
     h100 = gpu("h100")
-    assert step_time(SHAPE, h100, 1, 2.0, 2.0) == expected(SHAPE, h100.hardware).step_time
+    assert step_time(SHAPE, h100, 1, DataTypes()) == expected(SHAPE, h100.hardware).step_time
 
 
 def test_8_bit_weights_shorten_every_step_and_arithmetic_only_where_the_gpu_can() -> None:
     for name, saved in (("h100", 0.61), ("a100-80", 1.0)):
-        full, small = (step_time(SHAPE, gpu(name), 1, size, 2.0) for size in (2.0, 1.0))
+        full, small = (step_time(SHAPE, gpu(name), 1, DataTypes(weight_bytes=size)) for size in (2.0, 1.0))
         assert small.base_s == pytest.approx(0.74 * full.base_s)
         assert small.per_token_s == pytest.approx(saved * full.per_token_s)
         assert small.per_context_token_s == full.per_context_token_s
 
 
 def test_an_8_bit_cache_makes_context_cheaper_but_not_by_half_and_sequences_dearer() -> None:
-    full, small = (step_time(SHAPE, gpu("h100"), 1, 2.0, size) for size in (2.0, 1.0))
+    full, small = (step_time(SHAPE, gpu("h100"), 1, DataTypes(kv_bytes=size)) for size in (2.0, 1.0))
     assert 0.74 <= small.per_context_token_s / full.per_context_token_s <= 0.78
     assert small.per_sequence_s > full.per_sequence_s
     assert small.per_pair_s > full.per_pair_s
@@ -63,5 +64,5 @@ def test_an_8_bit_cache_makes_context_cheaper_but_not_by_half_and_sequences_dear
 
 
 def test_two_gpus_read_the_weights_in_half_the_time() -> None:
-    one, two = (step_time(SHAPE, gpu("h100"), gpus, 2.0, 2.0) for gpus in (1, 2))
+    one, two = (step_time(SHAPE, gpu("h100"), gpus, DataTypes()) for gpus in (1, 2))
     assert two.base_s - 1e-3 == pytest.approx((one.base_s - 1e-3) / 2)

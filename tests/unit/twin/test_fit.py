@@ -7,10 +7,11 @@ from math import log
 import numpy as np
 import pytest
 
+from perfagent.domain.machine import ModelShape
 from perfagent.twin import Lengths, Replica, SchedulerRules, StepTime, Workload
 from perfagent.twin.belief import PARAMETERS, Belief
 from perfagent.twin.fit import fit
-from perfagent.twin.hardware import GPUS, ModelShape, expected, unknown
+from perfagent.twin.hardware import GPUS, expected, prior
 from perfagent.twin.interval import Interval, merged
 from unit.twin.trace import Trace
 
@@ -111,7 +112,7 @@ def test_one_disturbed_interval_does_not_move_the_fit() -> None:
 
 def test_without_shape_and_hardware_a_busy_server_still_tells_its_base() -> None:
     rows = [*accounting(10, 512, 256), *accounting(12, 64, 1024)]
-    found = fit(merged(rows), unknown())
+    found = fit(merged(rows), prior(None, None))
     assert found is not None
     assert off(found.belief.step_time, "base_s") < 0.1
     assert "base_s" in found.pinned

@@ -1,7 +1,7 @@
 import pytest
 
 from perfagent.domain.errors import InvalidInput
-from perfagent.emulator.hardware import GIB, gpu
+from perfagent.twin.gpus import GIB, gpu
 from perfagent.twin.hardware import GPUS
 
 

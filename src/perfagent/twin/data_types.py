@@ -1,0 +1,87 @@
+"""What data types do to a model's size and speed.
+
+Halving the bytes does not halve the time: kernels differ. The ratios of step-time constants are a small table from a
+public kernel database for the H200 (aiconfigurator's), rounded; with what kernels for other GPUs and types stray from
+it. They are a prior: a canary's own metrics say it better.
+"""
+
+from dataclasses import astuple, dataclass, replace
+
+import numpy as np
+
+from perfagent.twin.belief import Belief
+from perfagent.twin.step_time import StepTime
+
+_EIGHT_BITS = ("fp8", "mxfp8", "w8a8", "int8", "eetq")
+_FOUR_BITS = ("nvfp4", "mxfp4", "fp4", "int4", "bitsandbytes-")
+_FULL = frozenset({"auto", "bf16", "bfloat16", "float16", "half", "none", "None", "unquant"})
+FULL_BYTES = 2.0
+"""Per number in 16 bits, as checkpoints usually come."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataTypes:
+    """Bytes per weight and per cached number."""
+
+    weight_bytes: float = FULL_BYTES
+    kv_bytes: float = FULL_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Ratios:
+    """Step-time constants after a change of data types, each as a share of what it was, and how the logarithms err."""
+
+    ratio: StepTime
+    log_sd: StepTime
+
+
+_SAME = StepTime(1, 1, 1, 1, 1, 1, 1)
+_SURE = StepTime(0, 0, 0, 0, 0, 0, 0)
+
+
+def bytes_per_number(kind: str | None) -> float | None:
+    """How large a weight or a cached number is in a data type; None for a type that needs a checkpoint of its own."""
+    if kind is None or kind in _FULL:
+        return FULL_BYTES
+    if kind == "bitsandbytes" or kind.startswith(_EIGHT_BITS):
+        return 1.0
+    return 0.5 if kind.startswith(_FOUR_BITS) else None
+
+
+def ratios(before: DataTypes, after: DataTypes, *, native: bool = True) -> Ratios:
+    """What the change does to the constants; `native` tells whether the GPU multiplies 8-bit floats.
+
+    8-bit weights have a row on GPUs that multiply them; elsewhere, and for 4 bits, the range of known rows is all that
+    is known. A ridge moves as the memory term over the cost of a token does.
+    """
+    ratio, log_sd = _SAME, _SURE
+    if after.weight_bytes != before.weight_bytes:
+        base, token, err = _weights(after.weight_bytes, before.weight_bytes, native=native)
+        ratio = replace(ratio, base_s=base, per_token_s=token, ridge_tokens=base / token)
+        log_sd = replace(log_sd, base_s=err / 2, per_token_s=err, ridge_tokens=err)
+    if after.kv_bytes != before.kv_bytes:
+        sequence, context, pair = 1.15, 0.76, 1.22
+        if after.kv_bytes > before.kv_bytes:
+            sequence, context, pair = 1 / sequence, 1 / context, 1 / pair
+        known = {before.kv_bytes, after.kv_bytes} == {1.0, FULL_BYTES}
+        err = 0.1 if known else 0.3
+        ratio = replace(ratio, per_sequence_s=sequence, per_context_token_s=context, per_pair_s=pair)
+        log_sd = replace(log_sd, per_sequence_s=err, per_context_token_s=err, per_pair_s=err)
+    return Ratios(ratio, log_sd)
+
+
+def changed(belief: Belief, by: Ratios) -> Belief:
+    """What is believed of the step time after the change: the constants move, and their uncertainty grows."""
+    moved = StepTime(*(one * factor for one, factor in zip(astuple(belief.step_time), astuple(by.ratio), strict=True)))
+    more = np.diag(np.square(np.array(astuple(by.log_sd))))
+    return Belief(moved, belief.log_covariance + more)
+
+
+def _weights(after: float, before: float, *, native: bool) -> tuple[float, float, float]:
+    """Ratios of base and cost per token, and how far they may be off."""
+    if after > before:
+        base, token, err = _weights(before, after, native=native)
+        return 1 / base, 1 / token, err
+    if after >= 1:
+        return (0.74, 0.61, 0.15) if native else (0.74, 1.0, 0.25)
+    return 0.6, 1.0, 0.35
