@@ -22,6 +22,7 @@ from perfagent.collectors.recording import Recording, view
 from perfagent.domain.errors import BadAnswer
 from perfagent.domain.finding import Diagnosis
 from perfagent.domain.knob import LaunchConfig
+from perfagent.domain.machine import Machine
 from perfagent.domain.snapshot import Snapshot
 from perfagent.loop import WINDOW_S
 
@@ -150,9 +151,8 @@ class _Watch:
 
     def __init__(self, scenario: Scenario) -> None:
         machine, told = scenario.machine, scenario.told
-        self._known = Recording(
-            machine.engine, machine.release if told else None, scenario.launch if told else LaunchConfig(), (), ()
-        )
+        release, launch = (machine.release, scenario.launch) if told else (None, LaunchConfig())
+        self._known = Recording(machine.engine, release, launch, Machine(), (), ())
         self._reader = PageReader()
         self._snapshots: list[Snapshot] = []
         self._full_s = WINDOW_S

@@ -9,23 +9,16 @@ import typer
 from perfagent.analysis import diagnose as diagnose_window
 from perfagent.analysis import of_service
 from perfagent.cli.durations import seconds
-from perfagent.cli.output import Exit, Format, emit, fail, watching
+from perfagent.cli.output import Exit, Format, emit, fail
 from perfagent.cli.report import Report, as_data
 from perfagent.cli.servers import EngineOption, FlagsOption, ReleaseOption, engine_named, launched_with
-from perfagent.clock import SystemClock
-from perfagent.collectors.http import HttpScraper
+from perfagent.cli.watch import watch
 from perfagent.collectors.recording import read_recording, view
-from perfagent.domain.errors import AgentError, InvalidInput, Unavailable
+from perfagent.domain.errors import AgentError, InvalidInput
 from perfagent.domain.finding import Severity
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
-from perfagent.domain.service import replica
-from perfagent.domain.snapshot import Snapshot, Target
-from perfagent.domain.window import Window, lifetime, since_restart
+from perfagent.domain.window import Window
 from perfagent.optimizers import advise, propose
-
-MOST_SCRAPES_APART_S = 5.0
-FEWEST_SCRAPES = 6
-"""A pattern needs some scrapes: short looks scrape more often than every five seconds."""
 
 
 def diagnose(
@@ -72,37 +65,9 @@ def of_recording(folder: Path, engine: str | None = None, interval_s: float | No
 async def _of_servers(
     urls: list[str], engine: str | None, look_s: float, told: LaunchConfig, release: str | None
 ) -> Report:
-    clock = SystemClock()
-    targets = [Target(address, address) for address in dict.fromkeys(replica("", url).url for url in urls)]
-    every_s = min(MOST_SCRAPES_APART_S, look_s / FEWEST_SCRAPES)
-    seen: dict[str, list[Snapshot]] = {target.id: [] for target in targets}
-    notes: list[str] = []
-    async with HttpScraper(clock) as scraper:
-        end = clock.monotonic() + look_s
-        with watching(look_s, "watching") as watched:
-            while True:
-                for target in targets:
-                    try:
-                        seen[target.id].append(await scraper.scrape(target, engine))
-                    except Unavailable as missed:
-                        if not seen[target.id]:
-                            raise
-                        notes.append(str(missed))
-                left = end - clock.monotonic()
-                watched(look_s - max(left, 0.0))
-                if left <= 0:
-                    break
-                await clock.sleep(min(every_s, left))
-        views: list[tuple[Window, EffectiveConfig]] = []
-        for target in targets:
-            snapshots = tuple(seen[target.id])
-            window = lifetime(snapshots[0]) if len(snapshots) == 1 else since_restart(Window(snapshots))
-            views.append((window, await scraper.read_config(target, snapshots[-1], told, release)))
-    names = {window.engine for window, _ in views}
-    if len(names) > 1:
-        raise InvalidInput(f"these are servers of several engines ({', '.join(sorted(names))}): diagnose them apart")
-    label = targets[0].id if len(targets) == 1 else f"{len(targets)} servers"
-    return _report(names.pop(), views, label, tuple(dict.fromkeys(notes)))
+    seen = await watch(urls, engine, look_s, told, release)
+    label = next(iter(seen.views)) if len(seen.views) == 1 else f"{len(seen.views)} servers"
+    return _report(seen.engine, list(seen.views.values()), label, seen.notes)
 
 
 def _report(engine: str, views: list[tuple[Window, EffectiveConfig]], label: str, notes: tuple[str, ...]) -> Report:

@@ -8,6 +8,7 @@ from perfagent.cli.demo import demo
 from perfagent.cli.diagnose import diagnose
 from perfagent.cli.emulate import emulate
 from perfagent.cli.output import out
+from perfagent.cli.predict import predict
 from perfagent.cli.record import record
 from perfagent.cli.serve import serve
 
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(diagnose)
+app.command()(predict)
 app.command()(record)
 app.command()(serve)
 app.command()(emulate)

@@ -54,6 +54,14 @@ def watching(seconds: float, what: str) -> Iterator[Callable[[float], None]]:
         yield lambda passed: progress.update(task, completed=passed)
 
 
+@contextmanager
+def working(what: str) -> Iterator[Callable[[float], None]]:
+    """A bar while something is computed; hands out the function that is told the share done, 0–1."""
+    with Progress(TextColumn(what), BarColumn(), TimeRemainingColumn(), console=err, transient=True) as progress:
+        task = progress.add_task(what, total=1.0)
+        yield lambda share: progress.update(task, completed=share)
+
+
 def emit(data: dict[str, Any], form: Format, table: Callable[[dict[str, Any]], None] | None = None) -> None:
     """Print a report; `table` prints one that is not a diagnosis."""
     if form is Format.JSON:
@@ -70,7 +78,7 @@ def _table(data: dict[str, Any]) -> None:
     basis = f"{data['window_s']:.0f} s window" if data["basis"] == "window" else "figures since the server started"
     out.print(Text(f"{data['target']}: {data['engine']} {release}, {basis}, {health}", style="bold"))
     if data["figures"]:
-        out.print(Text("  ".join(f"{name} {_short(value)}" for name, value in data["figures"].items()), style="dim"))
+        out.print(Text("  ".join(f"{name} {short(value)}" for name, value in data["figures"].items()), style="dim"))
     if not data["findings"]:
         out.print(Text("No bottleneck found.", style="green"))
     for finding in data["findings"]:
@@ -92,7 +100,7 @@ def _finding(finding: dict[str, Any]) -> Panel:
         table.add_column(column)
     for seen in finding["evidence"]:
         table.add_row(
-            f"{seen['metric']}, {seen['what']}", _short(seen["value"]), _short(seen["limit"]), seen["overturned_by"]
+            f"{seen['metric']}, {seen['what']}", short(seen["value"]), short(seen["limit"]), seen["overturned_by"]
         )
     title = f"{finding['cause']} · {finding['severity']} · confidence {finding['confidence']:.0%}"
     body = Table.grid()
@@ -106,7 +114,7 @@ def _change(proposal: dict[str, Any]) -> Text:
     text.append(f"{proposal['priority']}. {' '.join(proposal['flags'])}", style="bold green")
     text.append(f"   {proposal['description']}")
     for name, told in proposal["predicted"].items():
-        text.append(f"\n   {name}: {_short(told['now'])} → {_short(told['low'])} … {_short(told['high'])}", style="dim")
+        text.append(f"\n   {name}: {short(told['now'])} → {short(told['low'])} … {short(told['high'])}", style="dim")
         text.append(f" ({told['basis']})", style="dim")
     for risk in proposal["risks"]:
         text.append(f"\n   risk: {risk}", style="yellow")
@@ -115,5 +123,6 @@ def _change(proposal: dict[str, Any]) -> Text:
     return text
 
 
-def _short(value: float | None) -> str:
+def short(value: float | None) -> str:
+    """Three significant digits, for people."""
     return "–" if value is None else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -2,7 +2,7 @@
 
 A page that is missing or damaged is a missed scrape, told in a note. What would make every figure wrong, times that do
 not belong to the pages, is refused. Only what a server's owner would know is read from `meta.json`: engine, version,
-flags, environment and times, never what somebody thinks of the run.
+flags, environment, hardware, model and times, never what somebody thinks of the run.
 """
 
 import json
@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import cast
 
 from perfagent import engines
+from perfagent.collectors.machine import machine
 from perfagent.collectors.page import PageReader
 from perfagent.domain.errors import BadAnswer, InvalidInput
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
+from perfagent.domain.machine import Machine
 from perfagent.domain.snapshot import Snapshot
 from perfagent.domain.window import Window, lifetime
 
@@ -36,6 +38,8 @@ class Recording:
     release: str | None
     """The engine's version, where the recording says so."""
     launch: LaunchConfig
+    machine: Machine
+    """What it ran on, as far as the recording says so."""
     snapshots: tuple[Snapshot, ...]
     """Strictly rising in time; `at_s` counts from the beginning of the recording, and the target is its name."""
     notes: tuple[str, ...]
@@ -70,7 +74,8 @@ def read_recording(folder: Path, *, engine: str | None = None, interval_s: float
     if engine is None or not snapshots:
         raise BadAnswer(f"no page in {folder} can be read; {failed[0]}")
     launch = LaunchConfig(_flags(meta), _env(meta))
-    return Recording(engine, _text(meta, "version"), launch, tuple(snapshots), (*notes, *failed))
+    of = machine(meta.get("hardware"), meta.get("model"))
+    return Recording(engine, _text(meta, "version"), launch, of, tuple(snapshots), (*notes, *failed))
 
 
 def view(recording: Recording) -> tuple[Window, EffectiveConfig]:

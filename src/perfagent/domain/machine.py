@@ -5,6 +5,9 @@ from math import sqrt
 
 from perfagent.domain.errors import InvalidInput
 
+CPU = "cpu"
+"""In place of a GPU's name: a server that runs on processor cores alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
@@ -44,7 +47,7 @@ class Machine:
     """A replica's hardware and model; what nobody knows is None."""
 
     gpu: str | None = None
-    """Short name, such as `h200`; `cpu` for a server that runs on none."""
+    """Short name, such as `h200`; `CPU` for a server that runs on none."""
     gpus: int = 1
     """How many share one replica's work (tensor parallelism)."""
     shape: ModelShape | None = None

@@ -53,6 +53,7 @@ class Metric(StrEnum):
     ABORTED = "requests_aborted"
 
     FRONT_END_CPU = "front_end_cpu_seconds"
+    IDLE_TIME = "scheduler_idle_seconds"
 
     DRAFT_TOKENS = "draft_tokens"
     ACCEPTED_TOKENS = "accepted_draft_tokens"
@@ -94,6 +95,7 @@ _KINDS: dict[Metric, Kind] = {
     Metric.REJECTED: Kind.COUNTER,
     Metric.ABORTED: Kind.COUNTER,
     Metric.FRONT_END_CPU: Kind.COUNTER,
+    Metric.IDLE_TIME: Kind.COUNTER,
     Metric.DRAFT_TOKENS: Kind.COUNTER,
     Metric.ACCEPTED_TOKENS: Kind.COUNTER,
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.machine import ModelShape
 from perfagent.twin import StepTime
-from perfagent.twin.data_types import DataTypes, changed, ratios
+from perfagent.twin.data_types import DataTypes, ratios
 from perfagent.twin.gpus import Gpu
 from perfagent.twin.hardware import Hardware, expected
 
@@ -48,5 +48,5 @@ def model(name: str) -> Model:
 def step_time(shape: ModelShape, gpu: Gpu, gpus: int, types: DataTypes) -> StepTime:
     """How long a step takes on this hardware with these data types."""
     hardware = Hardware(gpu.hardware.bandwidth_bytes_per_s * gpus, gpu.hardware.peak_flop_per_s * gpus)
-    full = expected(replace(shape, weight_bytes=2.0, kv_bytes=2.0), hardware)
-    return changed(full, ratios(DataTypes(), types, native=gpu.fp8)).step_time
+    full = expected(replace(shape, weight_bytes=2.0, kv_bytes=2.0), hardware).step_time
+    return full.times(ratios(DataTypes(), types, native=gpu.fp8).ratio)

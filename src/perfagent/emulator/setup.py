@@ -19,14 +19,8 @@ from perfagent.engines.settings import effective
 from perfagent.engines.spec import EngineSpec
 from perfagent.twin import SchedulerRules, StepTime
 from perfagent.twin.data_types import DataTypes, bytes_per_number
-from perfagent.twin.gpus import GIB, Gpu
+from perfagent.twin.gpus import ACTIVATION_NUMBERS, GIB, USABLE, Gpu
 
-USABLE = 0.98
-"""Share of a GPU's memory that a process can have; driver and context take the rest, and graph capture at 0.98 of it
-is where vLLM is reported to die (vllm-project/vllm issue 57475)."""
-ACTIVATION_NUMBERS = 16
-"""16-bit numbers per token and unit of model width that the largest step needs at its peak: queries, keys, values,
-output and two MLP intermediates of about 3.5 widths, with what the allocator wastes."""
 OVERHEAD_BYTES = 1.0 * GIB
 """CUDA context, graphs and communication buffers of a small model."""
 
@@ -121,7 +115,7 @@ def prepare(machine: Machine, launch: LaunchConfig) -> Setup:
         block_size=block_size,
         prefix_caching=values.get(Knob.ENABLE_PREFIX_CACHING) is not False,
         chunked_prefill=values.get(Knob.CHUNKED_PREFILL) is not False,
-        async_scheduling=machine.habits.async_scheduling,
+        async_scheduling=machine.habits.async_scheduling(machine.host, launch),
         mixed=machine.habits.mixed(values),
         reserve_output_ratio=machine.habits.reserve_output_ratio(values),
     )

@@ -10,7 +10,7 @@ from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Change, EffectiveConfig, Knob, KnobValue, LaunchConfig
 from perfagent.domain.metric import Metric
 from perfagent.domain.snapshot import Sample, Snapshot
-from perfagent.engines import changing, checking, reading, settings, writing
+from perfagent.engines import changing, checking, reading, settings, values, writing
 from perfagent.engines import release as releases
 from perfagent.engines.sglang import SGLANG
 from perfagent.engines.spec import EngineSpec
@@ -101,6 +101,14 @@ def check(engine: str, change: Change, config: EffectiveConfig) -> None:
     contradict each other. Without a release the newest one's table counts.
     """
     checking.check(spec(engine), change, config)
+
+
+def value_of(engine: str, knob: Knob, text: str) -> KnobValue:
+    """A knob's value as people type it. Raises `InvalidInput` where it is none, or the engine lacks the knob."""
+    value = values.parse(checking.bounded_knob(spec(engine), knob, None).type, text)
+    if value is None:
+        raise InvalidInput(f"{knob} takes no {text!r}")
+    return value
 
 
 def alters_answers(engine: str, knob: Knob, value: KnobValue) -> bool:

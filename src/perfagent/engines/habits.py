@@ -85,8 +85,8 @@ class Habits:
 
     mixed: Callable[[Values], bool]
     """Whether prompts share a step with decoding requests; otherwise they go first and alone."""
-    async_scheduling: bool
-    """A step is planned while its predecessor runs."""
+    async_scheduling: Callable[[Host, LaunchConfig], bool]
+    """Whether a step is planned while its predecessor runs."""
     reserve_output_ratio: Callable[[Values], float]
     """Share of the output still to come that must fit in the KV cache when a request enters."""
     block_size: int

@@ -9,7 +9,6 @@ from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
-from perfagent.twin.belief import Belief
 from perfagent.twin.step_time import StepTime
 
 _EIGHT_BITS = ("fp8", "mxfp8", "w8a8", "int8", "eetq")
@@ -33,6 +32,11 @@ class Ratios:
 
     ratio: StepTime
     log_sd: StepTime
+
+    def draw(self, rng: np.random.Generator) -> StepTime:
+        """Ratios as likely as that says."""
+        errors = np.array(astuple(self.log_sd)) * rng.standard_normal(len(astuple(self.log_sd)))
+        return self.ratio.times(StepTime(*np.exp(errors).tolist()))
 
 
 _SAME = StepTime(1, 1, 1, 1, 1, 1, 1)
@@ -68,13 +72,6 @@ def ratios(before: DataTypes, after: DataTypes, *, native: bool = True) -> Ratio
         ratio = replace(ratio, per_sequence_s=sequence, per_context_token_s=context, per_pair_s=pair)
         log_sd = replace(log_sd, per_sequence_s=err, per_context_token_s=err, per_pair_s=err)
     return Ratios(ratio, log_sd)
-
-
-def changed(belief: Belief, by: Ratios) -> Belief:
-    """What is believed of the step time after the change: the constants move, and their uncertainty grows."""
-    moved = StepTime(*(one * factor for one, factor in zip(astuple(belief.step_time), astuple(by.ratio), strict=True)))
-    more = np.diag(np.square(np.array(astuple(by.log_sd))))
-    return Belief(moved, belief.log_covariance + more)
 
 
 def _weights(after: float, before: float, *, native: bool) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""GPUs that an emulated server can have: what the twin knows of them, and how much memory they have.
+"""GPUs with their data sheets: what the twin knows of them, and how much memory they have.
 
 Memory is the total that `nvidia-smi` shows, in MiB, error correction on as these GPUs are delivered: it takes a
 sixteenth of GDDR6, so 24 GB on an L4's data sheet are 22.5 GiB to a server.
@@ -10,6 +10,12 @@ from perfagent.domain.errors import InvalidInput
 from perfagent.twin.hardware import GPUS, Hardware
 
 GIB = 2.0**30
+USABLE = 0.98
+"""Share of a GPU's memory that a process can have; driver and context take the rest, and graph capture at 0.98 of it
+is where vLLM is reported to die (vllm-project/vllm issue 57475)."""
+ACTIVATION_NUMBERS = 16
+"""16-bit numbers per token and unit of model width that the largest step needs at its peak: queries, keys, values,
+output and two MLP intermediates of about 3.5 widths, with what the allocator wastes."""
 
 _MEMORY_MIB = {
     "b200": 183_359,
@@ -36,6 +42,10 @@ class Gpu:
     memory_bytes: float
     hardware: Hardware
     fp8: bool
+
+
+NAMES = tuple(GPUS)
+"""Of GPUs with a data sheet."""
 
 
 def gpu(name: str) -> Gpu:

@@ -42,6 +42,10 @@ GPUS = {
 }
 
 
+PROCESSOR = Hardware(20e9, 0.5e12)
+"""A few processor cores, without a data sheet: within a factor of several."""
+
+
 def expected(shape: ModelShape, hardware: Hardware) -> Belief:
     """The roofline, with how far real engines stray from it.
 
@@ -80,6 +84,8 @@ def prior(shape: ModelShape | None, hardware: Hardware | None) -> Belief:
     peak slows tokens and pairs. So a window that pins one of them already says something about its kin.
     """
     centre = expected(shape or _SOME_SHAPE, hardware or GPUS["a100-80"])
+    if hardware is PROCESSOR:
+        centre = centre.faded(GUESSED)
     size = [1.0, 1.0, 0.0, 0.3, 0.6, 0.6, 0.3] if shape is None else _NONE
     bandwidth, peak = ([-1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 0.0], [0.0, -1.0, 1.0, 0.0, 0.0, -1.0, 0.0])
     if hardware is not None:
@@ -88,5 +94,7 @@ def prior(shape: ModelShape | None, hardware: Hardware | None) -> Belief:
     return Belief(centre.step_time, causes @ causes.T + centre.log_covariance)
 
 
+GUESSED = 9.0
+"""Variances of what stands on no data sheet: three times the standard deviation."""
 _SOME_SHAPE = ModelShape(params=8e9, layers=32, kv_heads=8, head_dim=128, width=4096)
 _NONE = [0.0] * 7

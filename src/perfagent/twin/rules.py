@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from perfagent.twin.workload import Request
+
 
 @dataclass(frozen=True, slots=True)
 class SchedulerRules:
@@ -36,6 +38,12 @@ class SchedulerRules:
     def seats(self) -> int:
         """Requests that can run together; in a mixed step each needs a token, so vLLM lowers its default to fit."""
         return min(self.max_num_seqs, self.max_num_batched_tokens) if self.mixed else self.max_num_seqs
+
+    def takes(self, request: Request) -> bool:
+        """Whether the request could ever be served: it fits in the KV cache, and without chunking in one step."""
+        longest = request.prompt_tokens + request.output_tokens - 1
+        fits = -(-longest // self.block_size) <= self.kv_blocks
+        return fits and (self.chunked_prefill or longest <= self.max_num_batched_tokens)
 
     @property
     def kv_capacity_tokens(self) -> int:

@@ -8,6 +8,7 @@ Sources: `python/sglang/srt/arg_groups/{memory_hook,validation_hook}.py` (defaul
 from collections.abc import Mapping
 
 from perfagent.domain.knob import Knob
+from perfagent.domain.machine import CPU
 from perfagent.domain.metric import Metric
 from perfagent.engines.habits import (
     CUDA_OUT_OF_MEMORY,
@@ -28,7 +29,7 @@ _MIB = 2**20
 def _defaults(host: Host, given: Values) -> Values:
     """Chunk size by GPU memory; the static share leaves room for the chunk's activations and for graphs."""
     gib = host.memory_bytes / _GIB
-    tokens = 2048 if gib < 35 else 4096 if gib < 60 else 8192 if gib < 160 else 16384
+    tokens = 8192 if host.gpu == CPU else 2048 if gib < 35 else 4096 if gib < 60 else 8192 if gib < 160 else 16384
     chunk = whole(given, Knob.MAX_NUM_BATCHED_TOKENS) or tokens
     graphs = 8 if gib < 20 else 48 if gib < 35 else 32 if gib < 60 else 256
     reserve = (512 + 1.5 * max(chunk, 2048) + 2 * graphs) * _MIB
@@ -120,7 +121,7 @@ def _tpot_s(_: float, decode_s: float, tokens: int) -> float | None:
 
 HABITS = Habits(
     mixed=lambda values: values.get(Knob.MIXED_CHUNK) is True,
-    async_scheduling=True,
+    async_scheduling=lambda _, launch: "--disable-overlap-schedule" not in launch.flags,
     reserve_output_ratio=_reserve_output_ratio,
     block_size=1,
     spare_blocks=0,

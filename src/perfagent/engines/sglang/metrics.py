@@ -79,6 +79,8 @@ METRICS: Mapping[Metric, tuple[Source, ...]] = MappingProxyType(
         ),
         Metric.ABORTED: (value("sglang:num_aborted_requests_total", since="0.4.7"),),
         Metric.FRONT_END_CPU: (value("sglang:process_cpu_seconds_total", component="tokenizer", since="0.5.8"),),
+        # neither running nor queued work
+        Metric.IDLE_TIME: (value("sglang:scheduler_idle_seconds_total", since="0.5.20"),),
     }
 )
 
@@ -119,6 +121,7 @@ SOMETIMES: Mapping[Metric, str] = MappingProxyType(
         Metric.PREFILL_TIME: _FIRST,
         Metric.FINISHED: _FIRST,
         Metric.FRONT_END_CPU: "absent until the processes first look at the clock",
+        Metric.IDLE_TIME: "absent until the scheduler is first idle",
         Metric.PREFILL_STEPS: _FIRST,
         Metric.DECODE_STEPS: _FIRST,
         Metric.FAILED: "absent until the first HTTP response",

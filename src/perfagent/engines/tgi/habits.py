@@ -61,7 +61,7 @@ def _tpot_s(prefill_s: float, decode_s: float, tokens: int) -> float:
 
 HABITS = Habits(
     mixed=lambda values: values.get(Knob.CHUNKED_PREFILL) is not False,
-    async_scheduling=False,
+    async_scheduling=lambda _, __: False,
     reserve_output_ratio=lambda _: 1.0,
     block_size=1,
     spare_blocks=0,

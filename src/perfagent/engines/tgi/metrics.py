@@ -59,6 +59,7 @@ GAPS: Mapping[Metric, str] = MappingProxyType(
         Metric.STEP_TOKENS: "TGI does not export how many tokens its steps hold",
         Metric.TTFT: "TGI exports no time to first token",
         Metric.FRONT_END_CPU: "TGI does not tell the processor time of its router",
+        Metric.IDLE_TIME: "TGI does not tell how long it had nothing to do",
         Metric.DECODE_TIME: "TGI has no per-request decode time",
         Metric.DRAFT_TOKENS: _SPECULATION,
         Metric.ACCEPTED_TOKENS: _SPECULATION,

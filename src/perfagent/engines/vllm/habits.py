@@ -7,6 +7,7 @@ Sources: `vllm/engine/arg_utils.py` (defaults by GPU), `vllm/v1/core/kv_cache_ut
 from collections.abc import Mapping
 
 from perfagent.domain.knob import Knob, KnobValue
+from perfagent.domain.machine import CPU
 from perfagent.domain.metric import Metric
 from perfagent.engines.habits import (
     CUDA_OUT_OF_MEMORY,
@@ -24,10 +25,10 @@ _GIB = 2**30
 
 
 def _defaults(host: Host, given: Values) -> Values:
-    """By GPU memory: 160 GiB and more, 70 GiB and more (but no A100), and the rest."""
+    """By GPU memory: 160 GiB and more, 70 GiB and more (but no A100), and the rest; fewest seats on processors."""
     large = host.memory_bytes >= 70 * _GIB and not host.gpu.startswith("a100")
     tokens = 16384 if host.memory_bytes >= 160 * _GIB else 8192 if large else 2048
-    seqs = 1024 if host.memory_bytes >= 70 * _GIB else 256
+    seqs = 128 if host.gpu == CPU else 1024 if host.memory_bytes >= 70 * _GIB else 256
     longest = whole(given, Knob.MAX_MODEL_LEN) or host.model_len
     asked_seqs, asked_tokens = whole(given, Knob.MAX_NUM_SEQS), whole(given, Knob.MAX_NUM_BATCHED_TOKENS)
     if given.get(Knob.CHUNKED_PREFILL) is False:
@@ -98,7 +99,7 @@ def _tpot_s(_: float, decode_s: float, tokens: int) -> float:
 
 HABITS = Habits(
     mixed=lambda _: True,
-    async_scheduling=True,
+    async_scheduling=lambda host, launch: host.gpu != CPU and "--no-async-scheduling" not in launch.flags,
     reserve_output_ratio=lambda _: 0.0,
     block_size=16,
     spare_blocks=1,

@@ -104,6 +104,7 @@ GAPS: Mapping[Metric, str] = MappingProxyType(
         Metric.PREFILL_STEPS: _STEPS,
         Metric.DECODE_STEPS: _STEPS,
         Metric.KV_RESERVED: "vLLM reserves nothing ahead",
+        Metric.IDLE_TIME: "vLLM does not tell how long it had nothing to do",
     }
 )
 

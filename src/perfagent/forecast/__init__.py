@@ -1,0 +1,11 @@
+"""What would a change do? A replica's own metrics → a fitted twin → figures with intervals.
+
+In the order of the walk: `server` says how the replica is set, `accounting` what its time went into, `demand` what its
+clients want, `fitted` what its steps take, `memory` what fits after a change, `play` runs the twin, `predict` asks it.
+"""
+
+from perfagent.forecast.demand import Load
+from perfagent.forecast.play import Figure
+from perfagent.forecast.predict import Case, Predicted, Prediction, case, predict
+
+__all__ = ["Case", "Figure", "Load", "Predicted", "Prediction", "case", "predict"]

@@ -1,0 +1,85 @@
+"""How many tokens the KV cache holds after a change: today's, and what the change adds to or takes from its memory.
+
+Anchored at the capacity that the server itself tells, so that what nobody can know (graphs, fragments, other
+processes) cancels out.
+"""
+
+from collections.abc import Mapping
+
+from perfagent.domain.errors import InvalidInput
+from perfagent.domain.knob import Knob, KnobValue
+from perfagent.domain.machine import CPU, Machine, ModelShape
+from perfagent.engines.habits import Habits, MemoryShare, whole
+from perfagent.twin.data_types import FULL_BYTES, DataTypes
+from perfagent.twin.gpus import ACTIVATION_NUMBERS, USABLE, gpu
+
+QUANTISED_SHARE = 0.91
+"""Of a model's parameters; embeddings and the output layer stay in 16 bits. By the cards' shapes they are 13 % of
+Llama 3.1 8B, 10 % of Qwen 2.5 14B and 3 % of Llama 3.1 70B."""
+_Settings = tuple[Mapping[Knob, KnobValue], DataTypes]
+
+
+def tokens_after(tokens: float, machine: Machine, habits: Habits, before: _Settings, after: _Settings) -> float:
+    """KV capacity in tokens after a change. Raises `InvalidInput` where nobody can tell, or nothing fits."""
+    (old, old_types), (new, new_types) = before, after
+    cap = whole(new, Knob.KV_CACHE_TOKENS)
+    if cap is not None:
+        size = whole(new, Knob.BLOCK_SIZE) or habits.block_size
+        return float(cap * size if habits.cap_counts_blocks else cap)
+    narrower = old_types.kv_bytes / new_types.kv_bytes
+    fixed = new.get(Knob.KV_CACHE_MEMORY_BYTES)
+    if fixed is not None:
+        return float(fixed) / _token_bytes(_shape(machine, Knob.KV_CACHE_MEMORY_BYTES), new_types.kv_bytes)
+    more = _weights_freed(machine, old_types, new_types) + _share_added(machine, habits, old, new)
+    more -= _activations_added(machine, habits, old, new)
+    if not more:
+        return tokens * narrower
+    bytes_each = _token_bytes(_shape(machine, Knob.KV_CACHE_TOKENS), old_types.kv_bytes)
+    room = tokens * bytes_each + habits.kv_share * more
+    if room <= 0:
+        raise InvalidInput("the server would not start: nothing would be left for the KV cache beside the weights")
+    return room / bytes_each * narrower
+
+
+def _weights_freed(machine: Machine, old: DataTypes, new: DataTypes) -> float:
+    if old.weight_bytes == new.weight_bytes:
+        return 0.0
+    shape = _shape(machine, Knob.QUANTIZATION)
+    return QUANTISED_SHARE * shape.params * shape.weight_bytes * (old.weight_bytes - new.weight_bytes) / FULL_BYTES
+
+
+def _share_added(
+    machine: Machine, habits: Habits, old: Mapping[Knob, KnobValue], new: Mapping[Knob, KnobValue]
+) -> float:
+    shares = [values.get(Knob.GPU_MEMORY_UTILIZATION) for values in (old, new)]
+    if shares[0] == shares[1]:
+        return 0.0
+    if machine.gpu is None or machine.gpu == CPU or not all(isinstance(share, int | float) for share in shares):
+        raise InvalidInput(
+            f"{Knob.GPU_MEMORY_UTILIZATION}: what that share is of is not known; name the GPU (one with a data sheet)"
+        )
+    was, will = (float(share) for share in shares if share is not None)
+    highest = USABLE if habits.memory_share is not MemoryShare.LIMIT else 1.0
+    if will > highest:
+        raise InvalidInput(f"the server would not start: {will:.0%} of the GPU's memory is never free")
+    return (will - was) * gpu(machine.gpu).memory_bytes * machine.gpus
+
+
+def _activations_added(
+    machine: Machine, habits: Habits, old: Mapping[Knob, KnobValue], new: Mapping[Knob, KnobValue]
+) -> float:
+    """More tokens in a step need more room, which a static share does not give."""
+    was, will = (whole(values, Knob.MAX_NUM_BATCHED_TOKENS) or 0 for values in (old, new))
+    if was == will or habits.memory_share is MemoryShare.STATIC or machine.shape is None or machine.gpu == CPU:
+        return 0.0
+    return FULL_BYTES * ACTIVATION_NUMBERS * machine.shape.heads_width * (will - was)
+
+
+def _shape(machine: Machine, knob: Knob) -> ModelShape:
+    if machine.shape is None:
+        raise InvalidInput(f"{knob}: the model's shape is not known, so nobody can tell how many tokens will fit")
+    return machine.shape
+
+
+def _token_bytes(shape: ModelShape, kv_bytes: float) -> float:
+    return shape.kv_token_bytes / shape.kv_bytes * kv_bytes

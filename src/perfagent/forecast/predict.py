@@ -1,0 +1,214 @@
+"""What would happen: the twin asked many times, with every constant as uncertain as it is and luck drawn anew.
+
+The figures of all draws give the median and the interval. Now and after share their luck, so that what differs between
+them is the change.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import exp, log
+
+import numpy as np
+
+from perfagent.domain.knob import Change, EffectiveConfig, Knob, LaunchConfig
+from perfagent.domain.machine import CPU, Machine
+from perfagent.domain.window import Window
+from perfagent.engines.habits import whole
+from perfagent.forecast import server as servers
+from perfagent.forecast.demand import Demand, Load, demand
+from perfagent.forecast.fitted import Fitted, fitted
+from perfagent.forecast.measured import measured
+from perfagent.forecast.play import Figure, play
+from perfagent.forecast.server import SOME_MODEL_LEN, Server
+from perfagent.twin import StepTime
+from perfagent.twin.data_types import ratios
+from perfagent.twin.gpus import gpu
+
+DRAWS = 60
+MODEL_ERROR = 0.04
+"""Of every step's time: what the twin's form leaves out. This and the draws: the study that the twin is built on."""
+CAPACITY_ERROR = 0.03
+"""Of the KV tokens after a change of memory."""
+CRITICAL = 4.0
+"""Elasticity beyond which a figure hangs on what nobody knows so well. Same source."""
+WIDE = 3.0
+"""An interval whose ends differ by more than this factor tells a direction only. Same source."""
+NUDGE = 1.02
+LIFETIMES_BEFORE, LONGEST_BEFORE_S = 3.0, 600.0
+"""A server has filled up after a few lifetimes of its requests."""
+NUDGED_DRAWS = 10
+ENDS = (0.05, 0.95)
+NOTHING = Load()
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """One figure after the change."""
+
+    value: float
+    low: float
+    high: float
+    """90 % of the draws lie between them."""
+    now: float | None
+    """As measured in the window; None where the engine does not tell."""
+    twin_now: float | None
+    """What the twin says of today: how far to trust it."""
+    elasticity: float | None
+    """By how many per cent the figure grows when every step takes one per cent longer."""
+
+    @property
+    def direction_only(self) -> bool:
+        """Near a critical load the size of the effect cannot be told."""
+        steep = self.elasticity is not None and abs(self.elasticity) > CRITICAL
+        return steep or (self.low > 0 and self.high / self.low > WIDE)
+
+    @property
+    def direction(self) -> str:
+        """`up`, `down`, or `either` where the interval holds today's value; `unknown` where that is not told."""
+        if self.now is None:
+            return "unknown"
+        return "up" if self.low > self.now else "down" if self.high < self.now else "either"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a change would do to one replica."""
+
+    change: Change
+    load: Load
+    figures: Mapping[Figure, Predicted]
+    kv_tokens: float
+    kv_tokens_now: float
+    pinned: frozenset[str]
+    """Constants that the window itself has pinned; the others are what data sheets make of them."""
+    residual_ratio: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One replica, its load and its fit: everything that is needed to ask what would happen."""
+
+    window: Window
+    server: Server
+    demand: Demand
+    fitted: Fitted
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The part of the window that counts, in seconds from its beginning: once the server has filled up."""
+        end_s = self.demand.until_s
+        return (0.0 if self.demand.present else end_s / 4), end_s
+
+    @property
+    def before_s(self) -> float:
+        """How long the load is played before the window, for a server that was not empty when it began."""
+        if not self.demand.present:
+            return 0.0
+        return min(LONGEST_BEFORE_S, LIFETIMES_BEFORE * (measured(self.window, self.span).get(Figure.E2E_MEAN) or 0.0))
+
+
+def case(window: Window, config: EffectiveConfig, launch: LaunchConfig, machine: Machine) -> Case:
+    """What the window tells of a replica. Raises `InvalidInput` where that is not enough to predict anything."""
+    server = servers.known(window, config, launch, machine)
+    wanted = demand(window)
+    return Case(window, server, wanted, fitted(window, server, wanted))
+
+
+def predict(
+    of: Case,
+    change: Change,
+    load: Load = NOTHING,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Prediction:
+    """Figures after the change, beside today's. Raises `InvalidInput` where the server would not start with it."""
+    after = servers.changed(of.server, change)
+    wanted = load.of(of.demand)
+    luck = [_Luck.draw(np.random.default_rng([seed, turn]), of, after) for turn in range(draws)]
+    runs, today, nudged = [], [], []
+    for turn, each in enumerate(luck):
+        progress(turn / draws)
+        runs.append(each.run(of, after, wanted, each.after))
+        today.append(each.run(of, of.server, of.demand, each.now))
+        if turn < NUDGED_DRAWS:
+            nudged.append(each.run(of, after, wanted, each.after.scaled(NUDGE)))
+    progress(1.0)
+    now = measured(of.window, of.span)
+    return Prediction(
+        change,
+        load,
+        {
+            figure: _predicted(figure, runs, today, nudged, now.get(figure))
+            for figure in Figure
+            if any(figure in run for run in runs)
+        },
+        after.kv_tokens,
+        of.server.kv_tokens,
+        of.fitted.fit.pinned,
+        of.fitted.fit.residual_ratio,
+        (*of.server.notes, *of.demand.notes, *of.fitted.notes),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Luck:
+    """One draw of everything that is not known."""
+
+    now: StepTime
+    after: StepTime
+    capacity: float
+    front_end_s: float
+    seed: int
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, of: Case, after: Server) -> "_Luck":
+        """The replica's constants today, and what the change of data types makes of the same ones."""
+        error = exp(MODEL_ERROR * rng.standard_normal())
+        now = next(of.fitted.fit.belief.draws(rng)).scaled(error)
+        native = after.machine.gpu is None or after.machine.gpu == CPU or gpu(after.machine.gpu).fp8
+        ratio = ratios(of.server.types, after.types, native=native).draw(rng)
+        front_end = of.fitted.front_end
+        return cls(
+            now,
+            now.times(ratio),
+            exp(CAPACITY_ERROR * rng.standard_normal()),
+            front_end.seconds * exp(front_end.log_sd * rng.standard_normal()),
+            int(rng.integers(2**31)),
+        )
+
+    def run(self, of: Case, server: Server, demand: Demand, step_time: StepTime) -> dict[Figure, float]:
+        """The twin's figures for this server under this demand."""
+        rules = server.rules
+        if server.kv_tokens != of.server.kv_tokens:
+            rules = replace(rules, kv_blocks=max(1, round(rules.kv_blocks * self.capacity)))
+        longest = whole(server.values, Knob.MAX_MODEL_LEN) or SOME_MODEL_LEN
+        sample = demand.requests(np.random.default_rng(self.seed), longest=longest, before_s=of.before_s)
+        return play(rules, step_time, sample, of.span, self.front_end_s)
+
+
+_Runs = Sequence[Mapping[Figure, float]]
+
+
+INTERPOLATED = frozenset({Figure.TTFT_P50, Figure.TTFT_P95, Figure.ITL_P95})
+"""Figures that servers tell only as closely as their buckets are."""
+
+
+def _predicted(figure: Figure, runs: _Runs, today: _Runs, nudged: _Runs, now: float | None) -> Predicted:
+    """The draws' median and interval. What the twin gets wrong about today it may get wrong about tomorrow."""
+    after = np.array([run[figure] for run in runs if figure in run])
+    before = [run[figure] for run in today if figure in run]
+    twin_now = float(np.median(before)) if before else None
+    value = float(np.median(after))
+    if figure not in INTERPOLATED and now and twin_now:
+        after = after * np.exp(log(twin_now / now) * np.random.default_rng(len(after)).standard_normal(len(after)))
+    low, high = (float(q) for q in np.quantile(after, ENDS))
+    slopes = [
+        log(slower[figure] / run[figure]) / log(NUDGE)
+        for slower, run in zip(nudged, runs, strict=False)
+        if slower.get(figure, 0.0) > 0 and run.get(figure, 0.0) > 0
+    ]
+    elasticity = float(np.median(slopes)) if slopes else None
+    return Predicted(value, min(low, value), max(high, value), now, twin_now, elasticity)

@@ -1,0 +1,123 @@
+"""How a replica is set, as its scheduler sees it: from what is told, read back and known of the release's defaults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from perfagent.domain.errors import InvalidInput
+from perfagent.domain.knob import Change, EffectiveConfig, Knob, KnobValue, LaunchConfig
+from perfagent.domain.machine import CPU, Machine
+from perfagent.domain.metric import Metric
+from perfagent.domain.window import Window, levels
+from perfagent.engines.habits import Habits, Host, whole
+from perfagent.engines.servers import habits as habits_of
+from perfagent.forecast.memory import tokens_after
+from perfagent.twin import SchedulerRules
+from perfagent.twin.data_types import DataTypes, bytes_per_number
+from perfagent.twin.gpus import gpu
+
+SMALLEST_BYTES = 16 * 2.0**30
+"""Memory of a GPU that nobody named, as far as an engine's defaults go by it: the smallest that they tell apart."""
+SOME_MODEL_LEN = 32_768
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One replica's settings, defaults resolved."""
+
+    engine: str
+    release: str | None
+    machine: Machine
+    launch: LaunchConfig
+    values: Mapping[Knob, KnobValue]
+    types: DataTypes
+    kv_tokens: float
+    """Tokens whose attention state fits, as the server says it."""
+    notes: tuple[str, ...]
+    """What had to be assumed, for people."""
+
+    @property
+    def habits(self) -> Habits:
+        """How servers of this engine behave."""
+        return habits_of(self.engine)
+
+    @property
+    def rules(self) -> SchedulerRules:
+        """What its scheduler goes by."""
+        values, habits = self.values, self.habits
+        size = whole(values, Knob.BLOCK_SIZE) or habits.block_size
+        longest = whole(values, Knob.MAX_MODEL_LEN) or SOME_MODEL_LEN
+        return SchedulerRules(
+            max_num_seqs=habits.seats(values, int(self.kv_tokens), longest),
+            max_num_batched_tokens=whole(values, Knob.MAX_NUM_BATCHED_TOKENS) or longest,
+            kv_blocks=max(1, int(self.kv_tokens // size) - habits.spare_blocks),
+            block_size=size,
+            prefix_caching=values.get(Knob.ENABLE_PREFIX_CACHING) is not False,
+            chunked_prefill=values.get(Knob.CHUNKED_PREFILL) is not False,
+            async_scheduling=habits.async_scheduling(_host(self.machine, values), self.launch),
+            mixed=habits.mixed(values),
+            reserve_output_ratio=habits.reserve_output_ratio(values),
+        )
+
+
+def known(window: Window, config: EffectiveConfig, launch: LaunchConfig, machine: Machine) -> Server:
+    """The replica as it is set now. Raises `InvalidInput` where its KV capacity is in no metric and no setting."""
+    notes = []
+    given = {knob: setting.value for knob, setting in config.settings.items()}
+    values = {**habits_of(window.engine).defaults(_host(machine, given), given), **given}
+    if machine.gpu is None:
+        notes.append("the GPU is not known: settings left at a default that depends on it are taken at their smallest")
+    ran = max((n for _, n in levels(window, Metric.RUNNING)), default=0.0)
+    seats = whole(values, Knob.MAX_NUM_SEQS)
+    if Knob.MAX_NUM_SEQS not in given and seats is not None and ran > seats:
+        values[Knob.MAX_NUM_SEQS] = int(ran)
+        notes.append(f"{ran:.0f} requests ran at once, so as many seats are assumed")
+    types = data_types(values)
+    if types is None:
+        raise InvalidInput("the data types that this server uses are not known to the twin")
+    tokens = next((n for _, n in reversed(levels(window, Metric.KV_CAPACITY))), None)
+    if tokens is None:
+        tokens = _capped(values, window.engine)
+    if tokens is None:
+        raise InvalidInput("nothing tells how many tokens the KV cache holds: name it as kv_cache_tokens")
+    return Server(window.engine, config.release, machine, launch, values, types, tokens, tuple(notes))
+
+
+def changed(server: Server, change: Change) -> Server:
+    """The replica after the change. Raises `InvalidInput` where it would not start, or where nobody can tell."""
+    values = {**server.values, **dict(change)}
+    types = data_types(values)
+    if types is None:
+        raise InvalidInput("that data type needs a checkpoint of its own: nothing is known of its speed")
+    tokens = tokens_after(
+        server.kv_tokens, server.machine, server.habits, (server.values, server.types), (values, types)
+    )
+    longest = whole(values, Knob.MAX_MODEL_LEN)
+    if longest is not None and tokens < longest:
+        raise InvalidInput(
+            f"the server would not start: the KV cache would hold {tokens:.0f} tokens, one request may have {longest}"
+        )
+    return replace(server, values=values, types=types, kv_tokens=tokens)
+
+
+def data_types(values: Mapping[Knob, KnobValue]) -> DataTypes | None:
+    """Bytes per weight and per cached number; None for a type that we cannot size."""
+    weight, kv = (
+        bytes_per_number(None if (kind := values.get(knob)) is None else str(kind))
+        for knob in (Knob.QUANTIZATION, Knob.KV_CACHE_DTYPE)
+    )
+    return None if weight is None or kv is None else DataTypes(weight, kv)
+
+
+def _host(machine: Machine, values: Mapping[Knob, KnobValue]) -> Host:
+    longest = whole(values, Knob.MAX_MODEL_LEN) or SOME_MODEL_LEN
+    if machine.gpu is None or machine.gpu == CPU:
+        return Host(machine.gpu or "unknown", SMALLEST_BYTES, longest)
+    return Host(machine.gpu, gpu(machine.gpu).memory_bytes, longest)
+
+
+def _capped(values: Mapping[Knob, KnobValue], engine: str) -> float | None:
+    """The KV cache as a setting fixes it."""
+    cap, habits = whole(values, Knob.KV_CACHE_TOKENS), habits_of(engine)
+    if cap is None:
+        return None
+    return float(cap * (whole(values, Knob.BLOCK_SIZE) or habits.block_size) if habits.cap_counts_blocks else cap)
