@@ -28,6 +28,11 @@ class Figure(StrEnum):
     KV_USAGE = "kv_usage_mean_ratio"
     PREEMPTIONS = "preemptions_per_min"
 
+    @property
+    def most(self) -> float:
+        """What it cannot exceed."""
+        return 1.0 if self is Figure.KV_USAGE else inf
+
 
 @dataclass(slots=True)
 class _Seen:

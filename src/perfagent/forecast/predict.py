@@ -204,7 +204,7 @@ def _predicted(figure: Figure, runs: _Runs, today: _Runs, nudged: _Runs, now: fl
     value = float(np.median(after))
     if figure not in INTERPOLATED and now and twin_now:
         after = after * np.exp(log(twin_now / now) * np.random.default_rng(len(after)).standard_normal(len(after)))
-    low, high = (float(q) for q in np.quantile(after, ENDS))
+    low, high = (min(float(q), figure.most) for q in np.quantile(after, ENDS))
     slopes = [
         log(slower[figure] / run[figure]) / log(NUDGE)
         for slower, run in zip(nudged, runs, strict=False)
