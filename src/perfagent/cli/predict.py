@@ -20,8 +20,7 @@ from perfagent.collectors.recording import read_recording, view
 from perfagent.domain.errors import AgentError, InvalidInput
 from perfagent.domain.knob import Change, Knob, change_of
 from perfagent.domain.machine import Machine
-from perfagent.forecast import Load, Predicted, Prediction, case
-from perfagent.forecast import predict as predict_change
+from perfagent.forecast import Forecaster, Load, Predicted, Prediction, case
 
 _LOAD = ("rate_per_s", "scale", "prompt_tokens", "output_tokens")
 
@@ -70,14 +69,9 @@ def predict(
         change = _change(window.engine, knobs or ())
         if change:
             engines.check(window.engine, change, config)
+        forecaster = Forecaster(case(window, config, launch, _told(of, gpu, gpus, model)), seed)
         with working("predicting") as progress:
-            found = predict_change(
-                case(window, config, launch, _told(of, gpu, gpus, model)),
-                change,
-                _load(load),
-                seed=seed,
-                progress=progress,
-            )
+            found = forecaster.predict(change, _load(load), progress=progress)
     except InvalidInput as wrong:
         raise fail(str(wrong), Exit.WRONG_USE) from wrong
     except AgentError as unreachable:

@@ -5,7 +5,7 @@ clients want, `fitted` what its steps take, `memory` what fits after a change, `
 """
 
 from perfagent.forecast.demand import Load
-from perfagent.forecast.play import Figure
-from perfagent.forecast.predict import Case, Predicted, Prediction, case, predict
+from perfagent.forecast.play import Figure, Run
+from perfagent.forecast.predict import Case, Forecaster, Predicted, Prediction, case
 
-__all__ = ["Case", "Figure", "Load", "Predicted", "Prediction", "case", "predict"]
+__all__ = ["Case", "Figure", "Forecaster", "Load", "Predicted", "Prediction", "Run", "case"]

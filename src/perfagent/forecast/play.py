@@ -1,11 +1,14 @@
 """One run of the twin, and the figures that come out of it: the same that the server itself would tell."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf, nextafter
 
 import numpy as np
+from numpy.typing import NDArray
 
+from perfagent.domain.slo import Comparison, Objective, SloMetric
 from perfagent.forecast.demand import Sample
 from perfagent.twin import Finished, Replica, Request, SchedulerRules, StepTime
 
@@ -34,14 +37,71 @@ class Figure(StrEnum):
         return 1.0 if self is Figure.KV_USAGE else inf
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came out of one run: figures, and what they were made from."""
+
+    figures: Mapping[Figure, float]
+    """What did not happen in the part that counts has none."""
+    ttfts: NDArray[np.float64]
+    gaps: NDArray[np.float64]
+    """A row per kind of gap between tokens: seconds, and how many there were."""
+    answers: NDArray[np.float64]
+    """A row per request answered: seconds to the first token, per further token and in all, and its tokens."""
+    span_s: float
+
+    def value(self, objective: Objective) -> float | None:
+        """The figure that the objective is about; its share of observations within the target where it asks for one.
+
+        None for what the twin does not play: errors, and time in the queue alone.
+        """
+        level = _LEVELS.get(objective.metric)
+        if level is not None:
+            return self.figures.get(level)
+        values, weights = self._observed(objective.metric)
+        if not len(values):
+            return None
+        if objective.share is not None:
+            return float(weights[values <= objective.target].sum() / weights.sum())
+        q = objective.statistic.q
+        return float(values @ weights / weights.sum()) if q is None else _quantile(values, weights, q)
+
+    def goodput_tok_s(self, objectives: Sequence[Objective]) -> float:
+        """Tokens per second of answers that kept every latency target."""
+        kept = np.ones(len(self.answers), dtype=bool)
+        for objective in objectives:
+            column = _ANSWER.get(objective.metric)
+            if column is not None and objective.comparison is Comparison.LESS_THAN:
+                kept &= self.answers[:, column] <= objective.target
+        return float(self.answers[kept, 3].sum()) / self.span_s
+
+    def _observed(self, metric: SloMetric) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Values and how often each was observed."""
+        if metric is SloMetric.TTFT:
+            return self.ttfts, np.ones(len(self.ttfts))
+        if metric is SloMetric.ITL:
+            return self.gaps[:, 0], self.gaps[:, 1]
+        column = _ANSWER.get(metric)
+        return (np.zeros(0), np.zeros(0)) if column is None else (self.answers[:, column], np.ones(len(self.answers)))
+
+
+_LEVELS = {
+    SloMetric.THROUGHPUT: Figure.THROUGHPUT,
+    SloMetric.QUEUE_SIZE: Figure.WAITING,
+    SloMetric.KV_CACHE_USAGE: Figure.KV_USAGE,
+}
+_ANSWER = {SloMetric.TTFT: 0, SloMetric.ITL: 1, SloMetric.TPOT: 1, SloMetric.E2E_LATENCY: 2}
+"""Columns of an answer; a single request keeps a target on gaps where its mean gap does."""
+
+
 @dataclass(slots=True)
 class _Seen:
-    """What is observed between two times; `front_end_s` passes before and after the scheduler."""
+    """What is observed between two times."""
 
     from_s: float
     to_s: float
     ttfts: list[float] = field(default_factory=list)
-    e2es: list[float] = field(default_factory=list)
+    answers: list[tuple[float, float, float, int]] = field(default_factory=list)
     gaps: list[tuple[float, int]] = field(default_factory=list)
     tokens_out: int = 0
     preemptions: int = 0
@@ -55,21 +115,27 @@ class _Seen:
         """Nothing to note."""
 
     def tokens(self, at_s: float, gap_s: float, count: int) -> None:
+        """Further tokens."""
         if self._counts(at_s):
             self.tokens_out += count
             self.gaps.append((gap_s, count))
 
     def first_token(self, request: Request, at_s: float, queue_s: float, ttft_s: float) -> None:  # noqa: ARG002
+        """A first token."""
         if self._counts(at_s):
             self.tokens_out += 1
             self.ttfts.append(ttft_s)
 
     def finished(self, record: Finished) -> None:
+        """An answer is complete."""
         self.answered += 1
         if self._counts(record.finished_s):
-            self.e2es.append(record.e2e_s)
+            tokens = record.request.output_tokens
+            per_token = record.decode_s / (tokens - 1) if tokens > 1 else 0.0
+            self.answers.append((record.ttft_s, per_token, record.e2e_s, tokens))
 
     def preempted(self, request: Request, at_s: float) -> None:  # noqa: ARG002
+        """A request lost its blocks."""
         if self._counts(at_s):
             self.preemptions += 1
 
@@ -83,10 +149,11 @@ def play(
     sample: Sample,
     span: tuple[float, float],
     front_end_s: float = 0.0,
-) -> dict[Figure, float]:
-    """Play a sample and tell what happened in `span`; what did not happen there has no figure.
+) -> Run:
+    """Play a sample and tell what happened in `span`.
 
-    Requests that this server could never take are left out, as it would refuse them.
+    `front_end_s` passes outside the scheduler before a first token. Requests that this server could never take are left
+    out, as it would refuse them.
     """
     from_s, to_s = span
     seen = _Seen(from_s, to_s)
@@ -98,6 +165,9 @@ def play(
     for turn, at_s in enumerate(np.linspace(from_s, to_s, LOOKS + 1)[1:]):
         _advance(replica, float(at_s), seen, sample, rules)
         gauges[turn] = (replica.running, replica.waiting, replica.kv_usage)
+    ttfts = np.array(seen.ttfts) + front_end_s
+    gaps, answers = np.array(seen.gaps).reshape(-1, 2), np.array(seen.answers).reshape(-1, 4)
+    answers[:, (0, 2)] += front_end_s
     running, waiting, usage = (float(mean) for mean in gauges.mean(axis=0))
     figures = {
         Figure.THROUGHPUT: seen.tokens_out / (to_s - from_s),
@@ -106,19 +176,21 @@ def play(
         Figure.KV_USAGE: usage,
         Figure.PREEMPTIONS: 60 * seen.preemptions / (to_s - from_s),
     }
-    if seen.ttfts:
-        ttfts = np.array(seen.ttfts) + front_end_s
+    if len(ttfts):
         p50, p95 = np.quantile(ttfts, (0.5, 0.95))
         figures |= {Figure.TTFT_MEAN: float(ttfts.mean()), Figure.TTFT_P50: float(p50), Figure.TTFT_P95: float(p95)}
-    if seen.gaps:
-        gaps, counts = (np.array(column) for column in zip(*seen.gaps, strict=True))
-        order = np.argsort(gaps)
-        reached = np.cumsum(counts[order])
-        figures[Figure.ITL_MEAN] = float(gaps @ counts / counts.sum())
-        figures[Figure.ITL_P95] = float(gaps[order][np.searchsorted(reached, 0.95 * reached[-1])])
-    if seen.e2es:
-        figures[Figure.E2E_MEAN] = float(np.mean(seen.e2es)) + front_end_s
-    return figures
+    if len(gaps):
+        figures[Figure.ITL_MEAN] = float(gaps[:, 0] @ gaps[:, 1] / gaps[:, 1].sum())
+        figures[Figure.ITL_P95] = _quantile(gaps[:, 0], gaps[:, 1], 0.95)
+    if len(answers):
+        figures[Figure.E2E_MEAN] = float(answers[:, 2].mean())
+    return Run(figures, ttfts, gaps, answers, to_s - from_s)
+
+
+def _quantile(values: NDArray[np.float64], weights: NDArray[np.float64], q: float) -> float:
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(reached, q * reached[-1])])
 
 
 def _advance(replica: Replica, to_s: float, seen: _Seen, sample: Sample, rules: SchedulerRules) -> None:

@@ -18,7 +18,7 @@ from perfagent.forecast import server as servers
 from perfagent.forecast.demand import Demand, Load, demand
 from perfagent.forecast.fitted import Fitted, fitted
 from perfagent.forecast.measured import measured
-from perfagent.forecast.play import Figure, play
+from perfagent.forecast.play import Figure, Run, play
 from perfagent.forecast.server import SOME_MODEL_LEN, Server
 from perfagent.twin import StepTime
 from perfagent.twin.data_types import ratios
@@ -83,6 +83,10 @@ class Prediction:
     """Constants that the window itself has pinned; the others are what data sheets make of them."""
     residual_ratio: float
     notes: tuple[str, ...]
+    runs: tuple[Run, ...]
+    """Every draw after the change."""
+    today: tuple[Run, ...]
+    """Every draw of today, with the same luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,42 +119,68 @@ def case(window: Window, config: EffectiveConfig, launch: LaunchConfig, machine:
     return Case(window, server, wanted, fitted(window, server, wanted))
 
 
-def predict(
-    of: Case,
-    change: Change,
-    load: Load = NOTHING,
-    *,
-    draws: int = DRAWS,
-    seed: int = 0,
-    progress: Callable[[float], None] = lambda _: None,
-) -> Prediction:
-    """Figures after the change, beside today's. Raises `InvalidInput` where the server would not start with it."""
-    after = servers.changed(of.server, change)
-    wanted = load.of(of.demand)
-    luck = [_Luck.draw(np.random.default_rng([seed, turn]), of, after) for turn in range(draws)]
-    runs, today, nudged = [], [], []
-    for turn, each in enumerate(luck):
-        progress(turn / draws)
-        runs.append(each.run(of, after, wanted, each.after))
-        today.append(each.run(of, of.server, of.demand, each.now))
-        if turn < NUDGED_DRAWS:
-            nudged.append(each.run(of, after, wanted, each.after.scaled(NUDGE)))
-    progress(1.0)
-    now = measured(of.window, of.span)
-    return Prediction(
-        change,
-        load,
-        {
-            figure: _predicted(figure, runs, today, nudged, now.get(figure))
-            for figure in Figure
-            if any(figure in run for run in runs)
-        },
-        after.kv_tokens,
-        of.server.kv_tokens,
-        of.fitted.fit.pinned,
-        of.fitted.fit.residual_ratio,
-        (*of.server.notes, *of.demand.notes, *of.fitted.notes),
-    )
+class Forecaster:
+    """Asks the twin about one replica again and again.
+
+    Draw by draw every question has the same luck and the same error in every constant, so differences between answers
+    are differences between settings. What the twin says of today is computed once.
+    """
+
+    def __init__(self, of: Case, seed: int = 0) -> None:
+        self.of = of
+        self._seed = seed
+        self._today: dict[int, Run] = {}
+
+    def today(self, turn: int) -> Run:
+        """This draw's run of the replica as it is."""
+        if turn not in self._today:
+            luck = self._luck(turn, self.of.server)
+            self._today[turn] = luck.run(self.of, self.of.server, self.of.demand, luck.now)
+        return self._today[turn]
+
+    def after(self, turn: int, server: Server, demand: Demand, slower: float = 1.0) -> Run:
+        """This draw's run of the replica as it would be, every step taking `slower` times as long."""
+        luck = self._luck(turn, server)
+        return luck.run(self.of, server, demand, luck.after.scaled(slower))
+
+    def predict(
+        self,
+        change: Change,
+        load: Load = NOTHING,
+        *,
+        draws: int = DRAWS,
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> Prediction:
+        """Figures after the change, beside today's. Raises `InvalidInput` where the server would not start with it."""
+        of, server, demand = self.of, servers.changed(self.of.server, change), load.of(self.of.demand)
+        runs, today, nudged = [], [], []
+        for turn in range(draws):
+            progress(turn / draws)
+            runs.append(self.after(turn, server, demand))
+            today.append(self.today(turn))
+            if turn < NUDGED_DRAWS:
+                nudged.append(self.after(turn, server, demand, NUDGE))
+        progress(1.0)
+        now = measured(of.window, of.span)
+        return Prediction(
+            change,
+            load,
+            {
+                figure: _predicted(figure, runs, today, nudged, now.get(figure))
+                for figure in Figure
+                if any(figure in run.figures for run in runs)
+            },
+            server.kv_tokens,
+            of.server.kv_tokens,
+            of.fitted.fit.pinned,
+            of.fitted.fit.residual_ratio,
+            (*of.server.notes, *of.demand.notes, *of.fitted.notes),
+            tuple(runs),
+            tuple(today),
+        )
+
+    def _luck(self, turn: int, server: Server) -> "_Luck":
+        return _Luck.draw(np.random.default_rng([self._seed, turn]), self.of, server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,21 +196,21 @@ class _Luck:
     @classmethod
     def draw(cls, rng: np.random.Generator, of: Case, after: Server) -> "_Luck":
         """The replica's constants today, and what the change of data types makes of the same ones."""
-        error = exp(MODEL_ERROR * rng.standard_normal())
-        now = next(of.fitted.fit.belief.draws(rng)).scaled(error)
+        steps, others, types = rng.spawn(3)
+        now = next(of.fitted.fit.belief.draws(steps)).scaled(exp(MODEL_ERROR * steps.standard_normal()))
         native = after.machine.gpu is None or after.machine.gpu == CPU or gpu(after.machine.gpu).fp8
-        ratio = ratios(of.server.types, after.types, native=native).draw(rng)
+        ratio = ratios(of.server.types, after.types, native=native).draw(types)
         front_end = of.fitted.front_end
         return cls(
             now,
             now.times(ratio),
-            exp(CAPACITY_ERROR * rng.standard_normal()),
-            front_end.seconds * exp(front_end.log_sd * rng.standard_normal()),
-            int(rng.integers(2**31)),
+            exp(CAPACITY_ERROR * others.standard_normal()),
+            front_end.seconds * exp(front_end.log_sd * others.standard_normal()),
+            int(others.integers(2**31)),
         )
 
-    def run(self, of: Case, server: Server, demand: Demand, step_time: StepTime) -> dict[Figure, float]:
-        """The twin's figures for this server under this demand."""
+    def run(self, of: Case, server: Server, demand: Demand, step_time: StepTime) -> Run:
+        """The twin's run of this server under this demand."""
         rules = server.rules
         if server.kv_tokens != of.server.kv_tokens:
             rules = replace(rules, kv_blocks=max(1, round(rules.kv_blocks * self.capacity)))
@@ -189,7 +219,7 @@ class _Luck:
         return play(rules, step_time, sample, of.span, self.front_end_s)
 
 
-_Runs = Sequence[Mapping[Figure, float]]
+_Runs = Sequence[Run]
 
 
 INTERPOLATED = frozenset({Figure.TTFT_P50, Figure.TTFT_P95, Figure.ITL_P95})
@@ -198,17 +228,16 @@ INTERPOLATED = frozenset({Figure.TTFT_P50, Figure.TTFT_P95, Figure.ITL_P95})
 
 def _predicted(figure: Figure, runs: _Runs, today: _Runs, nudged: _Runs, now: float | None) -> Predicted:
     """The draws' median and interval. What the twin gets wrong about today it may get wrong about tomorrow."""
-    after = np.array([run[figure] for run in runs if figure in run])
-    before = [run[figure] for run in today if figure in run]
+    after = np.array([run.figures[figure] for run in runs if figure in run.figures])
+    before = [run.figures[figure] for run in today if figure in run.figures]
     twin_now = float(np.median(before)) if before else None
     value = float(np.median(after))
     if figure not in INTERPOLATED and now and twin_now:
         after = after * np.exp(log(twin_now / now) * np.random.default_rng(len(after)).standard_normal(len(after)))
     low, high = (min(float(q), figure.most) for q in np.quantile(after, ENDS))
-    slopes = [
-        log(slower[figure] / run[figure]) / log(NUDGE)
-        for slower, run in zip(nudged, runs, strict=False)
-        if slower.get(figure, 0.0) > 0 and run.get(figure, 0.0) > 0
+    pairs = [
+        (run.figures.get(figure, 0.0), slow.figures.get(figure, 0.0)) for run, slow in zip(runs, nudged, strict=False)
     ]
+    slopes = [log(slow / run) / log(NUDGE) for run, slow in pairs if run > 0 and slow > 0]
     elasticity = float(np.median(slopes)) if slopes else None
     return Predicted(value, min(low, value), max(high, value), now, twin_now, elasticity)
