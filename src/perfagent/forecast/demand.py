@@ -17,6 +17,7 @@ from perfagent.domain.errors import InvalidInput
 from perfagent.domain.histogram import Histogram
 from perfagent.domain.metric import Metric
 from perfagent.domain.window import Window, increase, observed
+from perfagent.engines.servers import habits
 from perfagent.twin import Lengths, Request
 
 NARROWEST, WIDEST = 0.01, 2.5
@@ -260,14 +261,16 @@ def _reuse(window: Window) -> float:
 def _arrivals(window: Window) -> tuple[Arrivals, ...]:
     """What finished, and by how many more there are than ever before: some gauges lag behind and catch up.
 
-    Clients that give up are counted by few engines; they are missed here.
+    Clients that give up are counted by few engines, and by one of them as finished too; elsewhere they are missed.
     """
     start_s = window.snapshots[0].at_s
     came = most = _present(window, 0)
+    counted = habits(window.engine).aborted
+    leaving = (Metric.FINISHED,) if Metric.FINISHED in counted else (Metric.FINISHED, Metric.ABORTED)
     found = []
     for turn, (a, b) in enumerate(pairwise(window.snapshots)):
         stretch = Window((a, b))
-        left = sum(increase(stretch, metric) or 0.0 for metric in (Metric.FINISHED, Metric.ABORTED))
+        left = sum(increase(stretch, metric) or 0.0 for metric in leaving)
         came += left + _present(window, turn + 1) - _present(window, turn)
         found.append(Arrivals(a.at_s - start_s, b.at_s - start_s, max(came - most, 0.0)))
         most = max(most, came)

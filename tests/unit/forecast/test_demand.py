@@ -159,6 +159,10 @@ def test_requests_that_were_broken_off_had_come_too() -> None:
     assert counts(demand(seen(finished="0 2 4", aborted="0 1 1", running="4 4 4"))) == [3.0, 2.0]
 
 
+def test_where_the_engine_counts_broken_off_requests_as_finished_they_count_once() -> None:
+    assert counts(demand(seen("sglang", finished="0 2 4", aborted="0 1 1", running="4 4 4"))) == [2.0, 2.0]
+
+
 def test_the_load_ends_with_the_last_stretch_at_half_the_usual_pace() -> None:
     found = demand(seen(finished="0 20 40 60 63 63", running="0 0 0 0 0 0"))
     assert found.until_s == 15.0
