@@ -27,7 +27,9 @@ def tokens_after(tokens: float, machine: Machine, habits: Habits, before: _Setti
         size = whole(new, Knob.BLOCK_SIZE) or habits.block_size
         return float(cap * size if habits.cap_counts_blocks else cap)
     narrower = old_types.kv_bytes / new_types.kv_bytes
-    fixed = new.get(Knob.KV_CACHE_MEMORY_BYTES)
+    fixed_now, fixed = (values.get(Knob.KV_CACHE_MEMORY_BYTES) for values in (old, new))
+    if fixed is not None and fixed_now:
+        return tokens * narrower * float(fixed) / float(fixed_now)
     if fixed is not None:
         return float(fixed) / _token_bytes(_shape(machine, Knob.KV_CACHE_MEMORY_BYTES), new_types.kv_bytes)
     more = _weights_freed(machine, old_types, new_types) + _share_added(machine, habits, old, new)
@@ -59,8 +61,9 @@ def _share_added(
             f"{Knob.GPU_MEMORY_UTILIZATION}: what that share is of is not known; name the GPU (one with a data sheet)"
         )
     was, will = (float(share) for share in shares if share is not None)
-    highest = USABLE if habits.memory_share is not MemoryShare.LIMIT else 1.0
-    if will > highest:
+    if habits.memory_share is MemoryShare.LIMIT:
+        was, will = min(was, USABLE), min(will, USABLE)
+    if will > USABLE:
         raise InvalidInput(f"the server would not start: {will:.0%} of the GPU's memory is never free")
     return (will - was) * gpu(machine.gpu).memory_bytes * machine.gpus
 

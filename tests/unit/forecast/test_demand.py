@@ -1,7 +1,8 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import inf, log
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from perfagent.domain.errors import InvalidInput
 from perfagent.domain.window import Window
 from perfagent.forecast.demand import Arrivals, Demand, Load, Sample, demand, lognormal
 from perfagent.twin import Lengths
-from support.windows import SIZES, Series, histogram, window
+from support.windows import SIZES, histogram, window
 
 STEADY = Demand(
     arrivals=tuple(Arrivals(5.0 * turn, 5.0 * turn + 5, 10.0) for turn in range(6)),
@@ -24,7 +25,7 @@ STEADY = Demand(
 )
 
 
-def seen(engine: str = "vllm", answers: float = 100.0, **series: Series | Mapping[str, Series] | None) -> Window:
+def seen(engine: str = "vllm", answers: float = 100.0, **series: Any) -> Window:
     """Prompts of 400 tokens and answers of one length, as many in every stretch as `finished` says."""
     done = [float(word) for word in str(series["finished"]).split()]
     new = [round(b - a) for a, b in pairwise(done)]
