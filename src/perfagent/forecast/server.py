@@ -91,8 +91,9 @@ def changed(server: Server, change: Change) -> Server:
     tokens = tokens_after(
         server.kv_tokens, server.machine, server.habits, (server.values, server.types), (values, types)
     )
-    longest = whole(values, Knob.MAX_MODEL_LEN)
-    if longest is not None and tokens < longest:
+    longest, longest_now = (whole(of, Knob.MAX_MODEL_LEN) for of in (values, server.values))
+    runs_with_less = longest_now is not None and server.kv_tokens < longest_now
+    if longest is not None and tokens < longest and not runs_with_less:
         raise InvalidInput(
             f"the server would not start: the KV cache would hold {tokens:.0f} tokens, one request may have {longest}"
         )
