@@ -1,5 +1,7 @@
 """The same figures as the server itself tells them."""
 
+from math import inf
+
 from perfagent.domain.histogram import Histogram
 from perfagent.domain.metric import Metric
 from perfagent.domain.window import Window, increase, mean_level, observed, rate
@@ -17,7 +19,7 @@ _LEVELS = {Figure.RUNNING: Metric.RUNNING, Figure.WAITING: Metric.WAITING, Figur
 def measured(window: Window, span: tuple[float, float]) -> dict[Figure, float]:
     """Figures of a part of the window, in seconds from its beginning; what the engine does not tell is left out.
 
-    Quantiles are interpolated inside their buckets, so they are no better than these.
+    Quantiles are interpolated inside their buckets, so they are no better than these; the last bucket has no end.
     """
     start_s = window.start_s
     part = window.between(start_s + span[0], start_s + span[1])
@@ -40,4 +42,4 @@ def _mean(seen: Histogram | None) -> float | None:
 
 def _quantile(seen: Histogram | None, q: float) -> float | None:
     found = None if seen is None else seen.quantile(q)
-    return None if found is None else found.value
+    return None if found is None or found.high == inf else found.value
