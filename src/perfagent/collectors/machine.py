@@ -28,13 +28,11 @@ def machine(hardware: object, model: object) -> Machine:
 
 def gpu_named(text: str) -> str | None:
     """The GPU whose name is in a text, such as `NVIDIA H100 PCIe`; `cpu` for processor cores; None for neither."""
-    words = re.sub(r"[^a-z0-9]+", " ", text.lower())
-    found = [name for name in NAMES if all(part in words.split() for part in name.split("-"))]
+    words = re.sub(r"(?<=\d)gi?b\b", " gb", re.sub(r"[^a-z0-9]+", " ", text.lower())).split()
+    found = [name for name in NAMES if all(part in words for part in name.split("-"))]
     if found:
         return max(found, key=len)
-    if "a100" in words.split():
-        return "a100-80" if "80" in words else "a100-40" if "40" in words else None
-    return CPU if "cpu" in words.split() else None
+    return CPU if "cpu" in words else None
 
 
 def shape(model: object) -> ModelShape | None:
