@@ -115,8 +115,10 @@ def test_today_is_measured_and_played() -> None:
 
 def test_without_a_change_today_is_what_comes() -> None:
     for figure, told in pinned(4).figures.items():
-        assert told.value == told.twin_now, figure
-    assert pinned(4).runs[0].figures == pinned(4).today[0].figures
+        assert told.twin_now is not None
+        assert told.low <= told.twin_now <= told.high, figure
+    throughput = pinned(4).figures[Figure.THROUGHPUT]
+    assert throughput.value == pytest.approx(throughput.twin_now, rel=0.05)
 
 
 def test_a_saturated_server_s_throughput_falls_as_its_steps_grow_and_a_roomy_one_s_does_not() -> None:
@@ -136,7 +138,7 @@ def test_near_a_critical_load_the_wait_is_told_as_a_direction_only() -> None:
 
 @pytest.mark.parametrize(("now", "then"), [(4, 2), (6, 12)])
 def test_an_emulated_server_with_another_seat_limit_does_what_was_predicted(now: int, then: int) -> None:
-    found = asker(now).predict(seats(then), draws=12).figures
+    found = asker(now).predict(seats(then), draws=10).figures
     true = measured(window(f"--max-num-seqs={then}", rate_per_s=4.0, slowness=SLOW), server(now).span)
     for figure in (Figure.THROUGHPUT, Figure.ITL_MEAN, Figure.TTFT_MEAN, Figure.RUNNING, Figure.E2E_MEAN):
         assert found[figure].low <= true[figure] <= found[figure].high, figure
@@ -146,7 +148,7 @@ def test_twice_the_load_is_twice_the_throughput_where_there_is_room() -> None:
     twice = asker(64).predict((), Load(scale=2.0), draws=FEW).figures
     now = roomy().figures
     assert twice[Figure.THROUGHPUT].value == pytest.approx(2 * now[Figure.THROUGHPUT].value, rel=0.1)
-    assert twice[Figure.THROUGHPUT].twin_now == now[Figure.THROUGHPUT].value
+    assert twice[Figure.THROUGHPUT].twin_now == now[Figure.THROUGHPUT].twin_now
     assert twice[Figure.ITL_MEAN].value > now[Figure.ITL_MEAN].value
 
 
@@ -173,23 +175,20 @@ def test_the_same_seed_gives_the_same_answer_and_another_one_another() -> None:
     assert again.figures != pinned(12, draws=2, seed=1).figures
 
 
-def test_now_and_after_share_their_luck() -> None:
-    """Draw by draw more seats serve more: whatever is drawn, it is the same for both."""
-    found = pinned(6)
-    pairs = [
-        (today.figures[Figure.THROUGHPUT], after.figures[Figure.THROUGHPUT])
-        for today, after in zip(found.today, found.runs, strict=True)
-    ]
-    gains = [after / today for today, after in pairs]
-    assert pstdev(gains) < pstdev([today for today, _ in pairs]) / pairs[0][0]
+def test_every_question_has_the_same_luck() -> None:
+    """Fewer seats that are still more than anybody takes change nothing, draw by draw."""
+    fewer = asker(64).predict(seats(60), draws=FEW)
+    assert [run.figures for run in fewer.runs] == [run.figures for run in roomy().runs]
+    assert all(one is other for one, other in zip(fewer.today, roomy().today, strict=True))
+    assert len({run.figures[Figure.THROUGHPUT] for run in fewer.runs}) == FEW
 
 
 def test_more_draws_converge() -> None:
     def spread(draws: int) -> float:
-        answers = [asker(64, 0.5, seed).predict((), draws=draws) for seed in range(5)]
+        answers = [asker(64, 0.5, seed).predict((), draws=draws) for seed in range(4)]
         return pstdev([found.figures[Figure.ITL_MEAN].value for found in answers])
 
-    assert spread(7) < spread(1) / 1.5
+    assert spread(6) < spread(1) / 1.5
 
 
 def test_progress_rises_from_nothing_to_all() -> None:
@@ -209,11 +208,12 @@ def test_a_server_that_was_empty_counts_from_when_it_has_filled_up() -> None:
 
 
 def test_a_server_that_was_not_empty_counts_from_the_beginning_and_is_filled_before() -> None:
-    whole = server(4)
+    whole = server(64)
     late = whole.window.between(whole.window.start_s + 12, whole.window.end_s)
     assert late is not None
     of = Case(late, whole.server, demand(late), whole.fitted)
+    assert of.demand.present > 0
     assert of.span[0] == 0.0
     lifetime_s = measured(late, of.span)[Figure.E2E_MEAN]
-    assert of.before_s == pytest.approx(3 * lifetime_s)
+    assert of.before_s == pytest.approx(3 * lifetime_s, rel=0.05)
     assert of.before_s < LONGEST_BEFORE_S
