@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perfagent.domain.errors import InvalidInput
@@ -66,6 +66,13 @@ def test_without_buckets_the_mean_is_exact_and_the_spread_is_what_it_usually_is(
 def test_lengths_all_in_one_narrow_bucket_are_nearly_alike() -> None:
     found = lognormal(histogram([90.0] * 500, SIZES))
     assert 0.01 < found.sigma < 0.2
+
+
+def test_answers_of_one_token_are_alike_too() -> None:
+    """They lie on the edge of their bucket, and lengths are whole."""
+    found = lognormal(histogram([1.0] * 500, SIZES))
+    assert found.mean == 1.0
+    assert found.sigma < 0.3
 
 
 def test_a_few_lengths_in_one_wide_bucket_do_not_make_them_all_alike() -> None:
@@ -237,6 +244,7 @@ def ids(sample: Sample) -> Sequence[str]:
     return [request.id for request in sample.requests]
 
 
+@example(seed=0, longest=30, reuse=0.99, before_s=0.0)
 @given(
     seed=st.integers(0, 1000),
     longest=st.integers(2, 2000),

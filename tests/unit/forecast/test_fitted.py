@@ -87,9 +87,9 @@ def test_what_was_believed_before_makes_it_surer() -> None:
 
 
 def test_a_front_end_that_nobody_waits_behind_is_told_by_the_engine_s_timers() -> None:
-    slower = Window(tuple(later(each, Metric.TTFT, 0.25) for each in quiet().snapshots))
-    found = fit_of(slower)
-    assert found.front_end.seconds == pytest.approx(0.25, abs=0.03)
+    """An emulated server has none, so it is what the timers are moved by."""
+    found = fit_of(Window(tuple(later(each, Metric.TTFT, 0.25) for each in quiet().snapshots)))
+    assert found.front_end.seconds == pytest.approx(0.25, abs=0.012)  # a third of a step
     assert 0.05 <= found.front_end.log_sd < 0.3
     assert not found.notes
 

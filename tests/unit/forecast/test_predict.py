@@ -144,6 +144,15 @@ def test_an_emulated_server_with_another_seat_limit_does_what_was_predicted(now:
         assert found[figure].low <= true[figure] <= found[figure].high, figure
 
 
+def test_a_server_short_of_cache_fills_it_and_no_more_than_that() -> None:
+    flags = ("--num-gpu-blocks-override=160", "--max-model-len=2400")
+    usage = Forecaster(known(*flags, rate_per_s=8.0)).predict((), draws=FEW).figures[Figure.KV_USAGE]
+    assert usage.now is not None
+    assert usage.now > 0.85
+    assert usage.value == pytest.approx(usage.now, rel=0.1)
+    assert usage.high <= 1.0
+
+
 def test_twice_the_load_is_twice_the_throughput_where_there_is_room() -> None:
     twice = asker(64).predict((), Load(scale=2.0), draws=FEW).figures
     now = roomy().figures
