@@ -20,7 +20,9 @@ from perfagent.domain.service import Service, check_service, replica
 from perfagent.domain.slo import BurnRule, ErrorBudget, Objective
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.window import Window, lifetime, resets, since_restart
-from perfagent.optimizers import advise, propose
+from perfagent.forecast import Load, Prediction
+from perfagent.foresight import Foresight, Replica
+from perfagent.optimizers import THOROUGH, TUNABLE, Effort, advise, propose
 from perfagent.past import Past
 from perfagent.ports import Actuator, Clock, Collector, History, Journal, Scraper, Services
 from perfagent.watch import Watch
@@ -55,12 +57,23 @@ class View:
     """The first replica's; replicas of one service are set alike unless a rollout is under way."""
     proposals: tuple[Proposal, ...]
     advice: tuple[Advice, ...]
+    basis: str = "rules of thumb"
+    """Who says so: rules of thumb, or the twin; where it could not be asked, why."""
 
     def answer_to(self, cause: Cause) -> str | None:
         """What to do about a cause, in words: the first proposal, or the advice where no change helps."""
         said = [each.description for each in self.proposals if each.cause is cause]
         said += [each.text for each in self.advice if each.cause is cause]
         return said[0] if said else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """How a replica was set when this snapshot was taken."""
+
+    snapshot: Snapshot
+    config: EffectiveConfig
+    launch: LaunchConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +103,14 @@ class Agent:
         pace: Pace | None = None,
         scrape_s: float = 15.0,
         window_s: float = WINDOW_S,
+        effort: Effort = THOROUGH,
     ) -> None:
         self._clock = clock
         self._scraper = scraper
         self._collector = collector
         self._history = history
         self._window_s = window_s
-        self._configs: dict[str, tuple[Snapshot, EffectiveConfig]] = {}
+        self._configs: dict[str, _Learned] = {}
         self._learning = asyncio.Semaphore(CONFIGS_AT_ONCE)
         self._actuators = actuators
         self.services = services
@@ -104,6 +118,7 @@ class Agent:
         self.ticks = Ticks()
         self.watch = Watch()
         self._past = Past(history)
+        self._foresight = Foresight(effort)
         effects = Effects(
             clock=clock,
             history=history,
@@ -243,13 +258,14 @@ class Agent:
         asked = as_told()
         self._check(asked)
         snapshot = await self._scraper.scrape(target, engine)
-        config = await self._scraper.read_config(target, snapshot, await self._launch(asked, target), asked.release)
+        started = await self._launch(asked, target)
+        config = await self._scraper.read_config(target, snapshot, started, asked.release)
         service = as_told()
         if not _runs_alike(service, asked):
             raise Conflict(f"{service_id} was changed while its server was asked: collect it again")
         self.register(service)
         self._history.add([snapshot])
-        self._configs[target.id] = (snapshot, config)
+        self._configs[target.id] = _Learned(snapshot, config, started)
         return snapshot, config
 
     def window(self, target: Target) -> Window:
@@ -266,7 +282,7 @@ class Agent:
         """How a replica is set, as last read. Raises `NotScraped` when it was never read."""
         if target.id not in self._configs:
             raise NotScraped(f"{target.id} was not scraped yet; collect it first")
-        return self._configs[target.id][1]
+        return self._configs[target.id].config
 
     def trouble(self, target: Target) -> str | None:
         """Why a replica's last scrape on schedule failed, or None when it did not."""
@@ -290,10 +306,52 @@ class Agent:
             diagnoses.append(diagnose(window, config))
         if not windows:
             raise NotScraped(trouble)
-        config = self._configs[windows[0].target][1].told(told)
+        config = self._configs[windows[0].target].config.told(told)
         diagnosis = of_service(service.id, diagnoses)
         proposals = propose(diagnosis, config, service.engine)
         return View(service, tuple(windows), diagnosis, config, proposals, advise(diagnosis, proposals))
+
+    async def tuned(self, service_id: str, *, engine: str | None = None, told: Change = ()) -> View:
+        """The same with proposals that the twin has played on the service's own traffic, as far as it can.
+
+        Where a window does not tell enough, rules of thumb stand, and `basis` says why.
+        """
+        view = self.view(service_id, engine=engine, told=told)
+        if TUNABLE.isdisjoint(finding.cause for finding in view.diagnosis.findings):
+            return view
+        try:
+            replicas = self._replicas(view.service, told)
+            tuned = await self._foresight.tune(
+                service_id, replicas, view.diagnosis, view.config, view.service.objectives
+            )
+        except InvalidInput as reason:
+            return replace(view, basis=f"rules of thumb; the twin was not asked: {reason}")
+        advice = advise(view.diagnosis, tuned.proposals, tuned.replicas)
+        return replace(view, proposals=tuned.proposals, advice=advice, basis="the twin")
+
+    async def predict(self, service_id: str, change: Change, load: Load) -> Prediction:
+        """What a change of settings or load would do to the service's busiest replica.
+
+        Raises `NotFound`, `NotScraped`, and `InvalidInput` for a change that must not be made, with which the server
+        would not start, or where the window does not tell enough.
+        """
+        view = self.view(service_id)
+        if change:
+            engines.check(view.service.engine, change, view.config)
+        return await self._foresight.predict(self._replicas(view.service), change, load)
+
+    def _replicas(self, service: Service, told: Change = ()) -> list[Replica]:
+        """What is known of each replica that was scraped lately."""
+        found = []
+        for target in service.targets:
+            known = self._configs.get(target.id)
+            try:
+                window = self.window(target)
+            except NotScraped:
+                continue
+            if known is not None:
+                found.append(Replica(window, known.config.told(told), known.launch, service.machine))
+        return found
 
     def burn_rates(self, service_id: str) -> tuple[ErrorBudget, ...]:
         """How fast a service spends the error budget of each of its objectives. Raises `NotFound`."""
@@ -327,7 +385,7 @@ class Agent:
         last_hour, began_s, past = self._past.hours(service.targets, self.now())
         told = engines.effective(service.engine, service.launch, {}, {}, service.release)
         rolling = self.manager.active(service_id) is not None
-        in_force = {t.id: self._configs[t.id][1] for t in service.targets if t.id in self._configs and not rolling}
+        in_force = {t.id: self._configs[t.id].config for t in service.targets if t.id in self._configs and not rolling}
         figures = drifts(last_hour, began_s, past)
         return Drifts(figures, config_drifts(told, in_force), len(past), enough_past(past))
 
@@ -342,7 +400,7 @@ class Agent:
         self._must_be_free(service)
         if request.change is not None:
             known = self._configs.get(service.targets[0].id)
-            config = known[1] if known is not None else EffectiveConfig({}, service.release)
+            config = known.config if known is not None else EffectiveConfig({}, service.release)
             engines.check(service.engine, request.change, config)
         return self.manager.create(request)
 
@@ -389,13 +447,13 @@ class Agent:
     async def _learn_config(self, service: Service, target: Target, snapshot: Snapshot) -> None:
         """Read the settings anew when the server is new to us, was started again, or was last asked a window ago."""
         known = self._configs.get(target.id)
-        if known is not None and not self._outdated(known[0], snapshot):
+        if known is not None and not self._outdated(known.snapshot, snapshot):
             return
         async with self._learning:
             launch = await self._launch(service, target)
             config = await self._scraper.read_config(target, snapshot, launch, service.release)
         if self._is_as_before(service):
-            self._configs[target.id] = (snapshot, config)
+            self._configs[target.id] = _Learned(snapshot, config, launch)
 
     def _is_as_before(self, service: Service) -> bool:
         """Whether nobody deleted or changed the service while its replicas were asked."""
@@ -422,7 +480,7 @@ class Agent:
     async def _survey(self, service: Service) -> Survey:
         """What a plan is made from. Raises `Unavailable` as long as the service was not scraped."""
         try:
-            view = self.view(service.id)
+            view = await self.tuned(service.id)
         except NotScraped as missing:
             raise Unavailable(str(missing)) from missing
         carried = frozenset(

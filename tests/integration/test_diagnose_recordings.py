@@ -40,7 +40,7 @@ def test_the_first_cause_is_one_that_is_honestly_right(folder: Path, tmp_path: P
     shutil.copytree(folder, stripped)
     (stripped / "meta.json").write_text(json.dumps(meta))
 
-    answer = CliRunner().invoke(app, ["diagnose", "--replay", str(stripped), "-o", "json"])
+    answer = CliRunner().invoke(app, ["diagnose", "--no-twin", "--replay", str(stripped), "-o", "json"])
 
     assert answer.exit_code == 0, answer.output
     causes = [finding["cause"] for finding in json.loads(answer.stdout)["findings"]]

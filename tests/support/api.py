@@ -17,6 +17,7 @@ from perfagent.clock import VirtualClock
 from perfagent.collectors.fleet import Fleet
 from perfagent.collectors.http import HttpScraper
 from perfagent.loop import Agent
+from perfagent.optimizers import Effort
 from perfagent.ports import Actuator, Scraper
 from perfagent.settings import Settings
 from perfagent.store.memory import MemoryHistory, MemoryJournal, MemoryServices
@@ -80,6 +81,10 @@ def _app(parts: Parts) -> FastAPI:
     return _APPS[0]
 
 
+QUICK = Effort(screening=2, finalists=2, doubtful=1, draws=4)
+"""Enough to see that the twin is asked."""
+
+
 @asynccontextmanager
 async def site(
     *,
@@ -107,6 +112,7 @@ async def site(
             actuators=actuators or {},
             pace=pace,
             window_s=window_s,
+            effort=QUICK,
         )
         telemetry.watch(agent, journal)
         parts = Parts(agent, clock, clock.monotonic(), Settings().shown(), telemetry.registry, journal)

@@ -19,6 +19,7 @@ from perfagent.api import (
     health,
     incidents,
     optimize,
+    predict,
     problems,
     services,
     slos,
@@ -65,7 +66,20 @@ def create_app(
         registry=registry,
         feed=feed,
     )
-    for part in (health, about, collect, analyze, optimize, workflows, services, incidents, slos, drift, events):
+    for part in (
+        health,
+        about,
+        collect,
+        analyze,
+        optimize,
+        workflows,
+        services,
+        predict,
+        incidents,
+        slos,
+        drift,
+        events,
+    ):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(_metrics)
     app.add_middleware(BodyLimit)

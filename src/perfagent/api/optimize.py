@@ -44,6 +44,8 @@ class OptimizeOut(Model):
     overruled: tuple[Knob, ...]
     """Knobs of `current_config` that are known to be set otherwise."""
     blind_spots: tuple[BlindSpotOut, ...]
+    predicted_by: str
+    """`the twin`, which has played each change on the service's own traffic, or rules of thumb and why."""
 
     @classmethod
     def of(cls, view: View, told: Change) -> "OptimizeOut":
@@ -63,6 +65,7 @@ class OptimizeOut(Model):
             configuration=EffectiveOut.of(view.config),
             overruled=tuple(knob for knob, value in told if view.config.value(knob) != value),
             blind_spots=tuple(BlindSpotOut.of(spot) for spot in view.diagnosis.blind_spots),
+            predicted_by=view.basis,
         )
 
 
@@ -80,4 +83,4 @@ def _total(optimizations: tuple[OptimizationOut, ...]) -> tuple[ImprovementOut |
 async def optimize(body: OptimizeIn, agent: TheAgent) -> OptimizeOut:
     """Propose exact settings. Without a finding there is nothing to change, and the list is empty."""
     told = change(body.current_config)
-    return OptimizeOut.of(agent.view(body.instance_id, engine=body.instance_type.value, told=told), told)
+    return OptimizeOut.of(await agent.tuned(body.instance_id, engine=body.instance_type.value, told=told), told)

@@ -23,11 +23,13 @@ from perfagent.api.views import (
 )
 from perfagent.domain.errors import Conflict, InvalidInput, NotFound, NotScraped, StoreFailed
 from perfagent.domain.knob import LaunchConfig
+from perfagent.domain.machine import CPU, Machine, ModelShape
 from perfagent.domain.metric import Metric
 from perfagent.domain.service import Policy, Service, replica
 from perfagent.domain.share import Share
 from perfagent.domain.window import Window
 from perfagent.loop import Agent, View
+from perfagent.twin.gpus import gpu
 
 router = APIRouter(prefix="/services", tags=["services"])
 
@@ -56,6 +58,32 @@ class PolicyIn(Model):
         return cls.model_validate({"stages": [s.percent for s in policy.stages], "approval": policy.approval})
 
 
+class ModelIn(Model):
+    """A model's shape, as its `config.json` has it."""
+
+    params: float = Field(gt=0, le=1e14, allow_inf_nan=False)
+    layers: int = Field(ge=1, le=10_000)
+    kv_heads: int = Field(ge=1, le=10_000)
+    head_dim: int = Field(ge=1, le=100_000)
+    width: int = Field(0, ge=0, le=10_000_000)
+    """Heads × head dimension; where it is 0 it is estimated."""
+
+    def shape(self) -> ModelShape:
+        """The same in our words."""
+        return ModelShape(self.params, self.layers, self.kv_heads, self.head_dim, self.width)
+
+    @classmethod
+    def of(cls, shape: ModelShape) -> "ModelIn":
+        """A shape as callers write it."""
+        return cls(
+            params=shape.params,
+            layers=shape.layers,
+            kv_heads=shape.kv_heads,
+            head_dim=shape.head_dim,
+            width=shape.width,
+        )
+
+
 class ServiceIn(Model):
     """What to look after."""
 
@@ -68,6 +96,12 @@ class ServiceIn(Model):
     policy: PolicyIn = PolicyIn()
     flags: Flags = ()
     version: Version | None = None
+    gpu: str | None = Field(None, max_length=100, examples=["h100"])
+    """What a replica runs on, `cpu` included; sharpens predictions."""
+    gpus: int = Field(1, ge=1, le=1024)
+    """How many share one replica's work."""
+    model: ModelIn | None = None
+    """Sharpens predictions."""
 
     def service(self, service_id: str) -> Service:
         """The same in our words. Raises `InvalidInput` for a target that is no plain address."""
@@ -80,7 +114,12 @@ class ServiceIn(Model):
             policy=self.policy.policy(),
             launch=LaunchConfig(self.flags),
             release=self.version,
+            machine=Machine(self._gpu(), self.gpus, None if self.model is None else self.model.shape()),
         )
+
+    def _gpu(self) -> str | None:
+        """Raises `InvalidInput` for a GPU without a data sheet."""
+        return self.gpu if self.gpu in (None, CPU) else gpu(self.gpu).name
 
 
 class ReplicaOut(Model):
@@ -103,6 +142,9 @@ class ServiceOut(Model):
     policy: PolicyIn
     flags: tuple[str, ...]
     version: str | None
+    gpu: str | None
+    gpus: int
+    model: ModelIn | None
     active_workflow: str | None
 
     @classmethod
@@ -118,6 +160,9 @@ class ServiceOut(Model):
             policy=PolicyIn.of(service.policy),
             flags=service.launch.flags,
             version=service.release,
+            gpu=service.machine.gpu,
+            gpus=service.machine.gpus,
+            model=None if service.machine.shape is None else ModelIn.of(service.machine.shape),
             active_workflow=None if active is None else active.id,
         )
 
@@ -169,6 +214,8 @@ class ProposalsOut(Model):
     """The first replica's; replicas are set alike unless a workflow is under way."""
     proposals: tuple[OptimizationOut, ...]
     advice: tuple[AdviceOut, ...]
+    predicted_by: str
+    """`the twin`, which has played each change on the service's own traffic, or rules of thumb and why."""
 
     @classmethod
     def of(cls, view: View) -> "ProposalsOut":
@@ -178,6 +225,7 @@ class ProposalsOut(Model):
             configuration=EffectiveOut.of(view.config),
             proposals=tuple(OptimizationOut.of(proposal) for proposal in view.proposals),
             advice=tuple(AdviceOut.of(advice) for advice in view.advice),
+            predicted_by=view.basis,
         )
 
 
@@ -262,7 +310,7 @@ async def get_findings(service_id: ServicePath, agent: TheAgent) -> FindingsOut:
 @router.get("/{service_id}/proposals", responses=documented(NotFound, NotScraped, StoreFailed))
 async def get_proposals(service_id: ServicePath, agent: TheAgent) -> ProposalsOut:
     """What would help it now, best first."""
-    return ProposalsOut.of(agent.view(service_id))
+    return ProposalsOut.of(await agent.tuned(service_id))
 
 
 @router.get("/{service_id}/windows", responses=documented(NotFound, NotScraped, StoreFailed))

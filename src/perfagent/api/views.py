@@ -8,7 +8,7 @@ from perfagent.domain.finding import BlindSpot, Cause, Diagnosis, Evidence, Find
 from perfagent.domain.histogram import Histogram, Quantile
 from perfagent.domain.knob import EffectiveConfig, Knob, KnobValue, Source
 from perfagent.domain.metric import Kind, Metric
-from perfagent.domain.proposal import Advice, Effect, Optimizer, Proposal
+from perfagent.domain.proposal import Advice, Effect, Expected, Optimizer, Proposal
 from perfagent.domain.window import Window, increase, levels, mean_level, observed, rate
 
 Basis = Literal["window", "since_start"]
@@ -217,6 +217,24 @@ class ImprovementOut(Model):
         )
 
 
+class ExpectedOut(Model):
+    """One figure after a change, as a forecast tells it."""
+
+    value: float
+    low: float
+    """With `high`, the interval that holds the figure nine times out of ten."""
+    high: float
+    now: float | None
+    """As measured; null where the engine does not tell."""
+    direction_only: bool
+    """So near a critical load that only the direction is told."""
+
+    @classmethod
+    def of(cls, told: Expected) -> "ExpectedOut":
+        """A figure as callers see it."""
+        return cls(value=told.value, low=told.low, high=told.high, now=told.now, direction_only=told.direction_only)
+
+
 class OptimizationOut(Model):
     """One change that answers one finding. Each stands alone."""
 
@@ -238,6 +256,10 @@ class OptimizationOut(Model):
     confidence: float
     needs_approval: bool
     """True for what may alter answers."""
+    predicted: dict[str, ExpectedOut]
+    """Figures after the change by the twin; empty where only rules of thumb say what to expect."""
+    chance_better: float | None
+    """Share of the twin's draws in which the change is for the better."""
 
     @classmethod
     def of(cls, proposal: Proposal) -> "OptimizationOut":
@@ -256,6 +278,8 @@ class OptimizationOut(Model):
             risks=proposal.risks,
             confidence=proposal.confidence,
             needs_approval=proposal.needs_approval,
+            predicted={name: ExpectedOut.of(told) for name, told in proposal.forecast.items()},
+            chance_better=proposal.chance,
         )
 
 

@@ -1,6 +1,6 @@
 """`perfagent diagnose`: one engineer, one server, one minute. Live, or from a recording."""
 
-import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,16 +9,27 @@ import typer
 from perfagent.analysis import diagnose as diagnose_window
 from perfagent.analysis import of_service
 from perfagent.cli.durations import seconds
-from perfagent.cli.output import Exit, Format, emit, fail
+from perfagent.cli.output import Exit, Format, emit, fail, working
 from perfagent.cli.report import Report, as_data
-from perfagent.cli.servers import EngineOption, FlagsOption, ReleaseOption, engine_named, launched_with
-from perfagent.cli.watch import watch
-from perfagent.collectors.recording import read_recording, view
+from perfagent.cli.servers import (
+    EngineOption,
+    FlagsOption,
+    GpuOption,
+    GpusOption,
+    IntervalOption,
+    ModelOption,
+    ReleaseOption,
+    engine_named,
+    launched_with,
+    machine_told,
+)
+from perfagent.cli.watch import Look, of_recording, of_servers
 from perfagent.domain.errors import AgentError, InvalidInput
 from perfagent.domain.finding import Severity
-from perfagent.domain.knob import EffectiveConfig, LaunchConfig
-from perfagent.domain.window import Window
-from perfagent.optimizers import advise, propose
+from perfagent.domain.machine import Machine
+from perfagent.forecast import Forecaster, case
+from perfagent.foresight import Replica, busiest
+from perfagent.optimizers import TUNABLE, advise, propose, search
 
 
 def diagnose(
@@ -30,9 +41,13 @@ def diagnose(
     look: Annotated[str, typer.Option("--for", help="How long to watch, such as 60s.")] = "60s",
     flags: FlagsOption = "",
     release: ReleaseOption = None,
-    interval: Annotated[
-        str | None, typer.Option(help="How far apart the pages of a recording are that does not tell, such as 15s.")
-    ] = None,
+    gpu: GpuOption = None,
+    gpus: GpusOption = None,
+    model: ModelOption = None,
+    interval: IntervalOption = None,
+    twin: Annotated[  # noqa: FBT002
+        bool, typer.Option(help="Play candidate changes on the server's own traffic; else rules of thumb, at once.")
+    ] = True,
     output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TABLE,
     fail_on: Annotated[
         Severity | None, typer.Option(help="Exit with 1 when a finding is at least this severe.")
@@ -44,9 +59,12 @@ def diagnose(
     try:
         name = engine_named(engine)
         if replay is not None:
-            report = of_recording(replay, name, None if interval is None else seconds(interval))
+            seen = of_recording(replay, name, None if interval is None else seconds(interval))
         else:
-            report = asyncio.run(_of_servers(urls or [], name, seconds(look), launched_with(flags), release))
+            seen = of_servers(urls or [], name, seconds(look), launched_with(flags), release)
+        report = by_rules(seen)
+        if twin:
+            report = by_twin(report, seen, machine_told(seen.machine, gpu, gpus, model))
     except InvalidInput as wrong:
         raise fail(str(wrong), Exit.WRONG_USE) from wrong
     except AgentError as unreachable:
@@ -56,23 +74,25 @@ def diagnose(
         raise typer.Exit(Exit.FINDINGS)
 
 
-def of_recording(folder: Path, engine: str | None = None, interval_s: float | None = None) -> Report:
-    """Diagnose a recording over its whole span. Raises `InvalidInput` or `Unavailable` when it cannot be read."""
-    recording = read_recording(folder, engine=engine, interval_s=interval_s)
-    return _report(recording.engine, [view(recording)], folder.name, recording.notes)
-
-
-async def _of_servers(
-    urls: list[str], engine: str | None, look_s: float, told: LaunchConfig, release: str | None
-) -> Report:
-    seen = await watch(urls, engine, look_s, told, release)
-    label = next(iter(seen.views)) if len(seen.views) == 1 else f"{len(seen.views)} servers"
-    return _report(seen.engine, list(seen.views.values()), label, seen.notes)
-
-
-def _report(engine: str, views: list[tuple[Window, EffectiveConfig]], label: str, notes: tuple[str, ...]) -> Report:
-    diagnoses = tuple(diagnose_window(window, config) for window, config in views)
-    whole, config = of_service(label, diagnoses), views[0][1]
-    proposals = propose(whole, config, engine)
+def by_rules(seen: Look) -> Report:
+    """What is wrong, and what rules of thumb say to it."""
+    diagnoses = tuple(diagnose_window(window, config) for window, config in seen.views)
+    whole, config = of_service(seen.label, diagnoses), seen.views[0][1]
+    proposals = propose(whole, config, seen.engine)
     several = diagnoses if len(diagnoses) > 1 else ()
-    return Report(engine, config, whole, proposals, advise(whole, proposals), several, notes)
+    return Report(seen.engine, config, whole, proposals, advise(whole, proposals), several, notes=seen.notes)
+
+
+def by_twin(report: Report, seen: Look, machine: Machine) -> Report:
+    """The same with what the twin makes of the findings, where it can be asked."""
+    if TUNABLE.isdisjoint(finding.cause for finding in report.diagnosis.findings):
+        return report
+    one = busiest([Replica(window, config, seen.launch, machine) for window, config in seen.views])
+    try:
+        forecaster = Forecaster(case(one.window, one.config, one.launch, one.machine))
+        with working("asking the twin") as progress:
+            tuned = search(report.diagnosis, report.config, forecaster, progress=progress)
+    except InvalidInput as reason:
+        return replace(report, basis=f"rules of thumb; the twin was not asked: {reason}")
+    advice = advise(report.diagnosis, tuned.proposals, tuned.replicas)
+    return replace(report, proposals=tuned.proposals, advice=advice, basis="the twin")

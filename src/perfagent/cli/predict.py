@@ -1,6 +1,5 @@
 """`perfagent predict`: what would a change do to this server, its traffic being what it is?"""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,13 +12,21 @@ from rich.text import Text
 from perfagent import engines
 from perfagent.cli.durations import seconds
 from perfagent.cli.output import Exit, Format, emit, fail, out, short, working
-from perfagent.cli.servers import EngineOption, FlagsOption, ReleaseOption, engine_named, launched_with
-from perfagent.cli.watch import watch
-from perfagent.collectors.machine import gpu_named, shape_told
-from perfagent.collectors.recording import read_recording, view
+from perfagent.cli.servers import (
+    EngineOption,
+    FlagsOption,
+    GpuOption,
+    GpusOption,
+    IntervalOption,
+    ModelOption,
+    ReleaseOption,
+    engine_named,
+    launched_with,
+    machine_told,
+)
+from perfagent.cli.watch import of_recording, of_servers
 from perfagent.domain.errors import AgentError, InvalidInput
 from perfagent.domain.knob import Change, Knob, change_of
-from perfagent.domain.machine import Machine
 from perfagent.forecast import Forecaster, Load, Predicted, Prediction, case
 
 _LOAD = ("rate_per_s", "scale", "prompt_tokens", "output_tokens")
@@ -41,14 +48,10 @@ def predict(
     look: Annotated[str, typer.Option("--for", help="How long to watch, such as 60s.")] = "60s",
     flags: FlagsOption = "",
     release: ReleaseOption = None,
-    gpu: Annotated[str | None, typer.Option(help="What it runs on, such as h100, or cpu.")] = None,
-    gpus: Annotated[int | None, typer.Option(min=1, max=1024, help="How many GPUs share its work.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="The model's shape: params=8e9,layers=32,kv_heads=8,head_dim=128.")
-    ] = None,
-    interval: Annotated[
-        str | None, typer.Option(help="How far apart the pages of a recording are that does not tell, such as 15s.")
-    ] = None,
+    gpu: GpuOption = None,
+    gpus: GpusOption = None,
+    model: ModelOption = None,
+    interval: IntervalOption = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same luck.")] = 0,
     output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TABLE,
 ) -> None:
@@ -58,31 +61,24 @@ def predict(
     try:
         name = engine_named(engine)
         if replay is not None:
-            recording = read_recording(replay, engine=name, interval_s=None if interval is None else seconds(interval))
-            label, launch, notes = replay.name, recording.launch, recording.notes
-            window, config = view(recording)
-            of = recording.machine
+            seen = of_recording(replay, name, None if interval is None else seconds(interval))
         else:
-            launch, of = launched_with(flags), Machine()
-            seen = asyncio.run(watch([url or ""], name, seconds(look), launch, release))
-            (label, (window, config)), notes = next(iter(seen.views.items())), seen.notes
+            seen = of_servers([url or ""], name, seconds(look), launched_with(flags), release)
+        window, config = seen.views[0]
         change = _change(window.engine, knobs or ())
         if change:
             engines.check(window.engine, change, config)
-        forecaster = Forecaster(case(window, config, launch, _told(of, gpu, gpus, model)), seed)
+        machine = machine_told(seen.machine, gpu, gpus, model)
+        forecaster = Forecaster(case(window, config, seen.launch, machine), seed)
         with working("predicting") as progress:
             found = forecaster.predict(change, _load(load), progress=progress)
     except InvalidInput as wrong:
         raise fail(str(wrong), Exit.WRONG_USE) from wrong
     except AgentError as unreachable:
         raise fail(str(unreachable), Exit.UNREACHABLE) from unreachable
-    flags_out = engines.spell(window.engine, change, config.release) if change else ()
-    told = as_data(found) | {"notes": [*notes, *found.notes]}
-    emit(
-        {"target": label, "engine": window.engine, "release": config.release, "flags": list(flags_out)} | told,
-        output,
-        _table,
-    )
+    spelled = engines.spell(window.engine, change, config.release) if change else ()
+    what = {"target": seen.label, "engine": seen.engine, "release": config.release, "flags": list(spelled)}
+    emit(what | as_data(found) | {"notes": [*seen.notes, *found.notes]}, output, _table)
 
 
 def as_data(found: Prediction) -> dict[str, Any]:
@@ -123,14 +119,6 @@ def _load(text: str) -> Load:
         return Load(**{name: float(value) for name, value in fields.items()})
     except ValueError as wrong:
         raise InvalidInput(f"--load {text}: its values are numbers") from wrong
-
-
-def _told(of: Machine, gpu: str | None, gpus: int | None, model: str | None) -> Machine:
-    """What the options say stands above what the recording says."""
-    name = of.gpu if gpu is None else gpu_named(gpu)
-    if gpu is not None and name is None:
-        raise InvalidInput(f"there is no data sheet of {gpu!r}")
-    return Machine(name, gpus or of.gpus, of.shape if model is None else shape_told(model))
 
 
 def _table(data: dict[str, Any]) -> None:

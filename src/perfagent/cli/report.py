@@ -8,7 +8,7 @@ from typing import Any
 from perfagent.domain.finding import Diagnosis
 from perfagent.domain.knob import EffectiveConfig
 from perfagent.domain.metric import Metric
-from perfagent.domain.proposal import Advice, Effect, Proposal
+from perfagent.domain.proposal import Advice, Effect, Expected, Proposal
 
 _FIGURES = {
     Metric.TTFT: "ttft_mean_s",
@@ -30,6 +30,8 @@ class Report:
     advice: tuple[Advice, ...]
     replicas: tuple[Diagnosis, ...] = ()
     """Each replica on its own, where there are several."""
+    basis: str = "rules of thumb"
+    """Who says what to expect of the proposals."""
     notes: tuple[str, ...] = ()
     """What went wrong while reading, for people."""
 
@@ -66,6 +68,7 @@ def as_data(report: Report) -> dict[str, Any]:
             for finding in diagnosis.findings
         ],
         "proposals": [_proposal(proposal, diagnosis.figures) for proposal in report.proposals],
+        "predicted_by": report.basis,
         "advice": [{"cause": advice.cause, "text": advice.text} for advice in report.advice],
         "blind_spots": [{"subject": spot.subject, "reason": spot.reason} for spot in diagnosis.blind_spots],
         "figures": {name: _number(value) for name, value in diagnosis.figures.items()},
@@ -81,6 +84,7 @@ def as_data(report: Report) -> dict[str, Any]:
 
 
 def _proposal(proposal: Proposal, figures: Mapping[str, float]) -> dict[str, Any]:
+    told = forecast(proposal.forecast) if proposal.forecast else predicted(proposal.effects, figures)
     return {
         "optimizer": proposal.optimizer,
         "cause": proposal.cause,
@@ -89,10 +93,26 @@ def _proposal(proposal: Proposal, figures: Mapping[str, float]) -> dict[str, Any
         "changes": dict(proposal.change),
         "prior": dict(proposal.prior),
         "flags": list(proposal.flags),
-        "predicted": predicted(proposal.effects, figures),
+        "predicted": told,
+        "chance_better": proposal.chance,
         "risks": list(proposal.risks),
         "needs_approval": proposal.needs_approval,
         "confidence": proposal.confidence,
+    }
+
+
+def forecast(figures: Mapping[str, Expected]) -> dict[str, Any]:
+    """What the twin expects, figure by figure."""
+    return {
+        name: {
+            "value": _number(told.value),
+            "low": _number(told.low),
+            "high": _number(told.high),
+            "now": None if told.now is None else _number(told.now),
+            "direction": told.direction,
+            "basis": "the twin, near a critical load: direction only" if told.direction_only else "the twin",
+        }
+        for name, told in figures.items()
     }
 
 

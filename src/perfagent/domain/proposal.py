@@ -1,6 +1,7 @@
 """An answer to a finding: exact knob values, the flags that set them, and what to expect."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from perfagent.domain.finding import Cause
@@ -35,6 +36,26 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """One figure after the change, as a forecast tells it, with the interval that holds it nine times out of ten."""
+
+    value: float
+    low: float
+    high: float
+    now: float | None
+    """As measured; None where the engine does not tell."""
+    direction_only: bool
+    """So near a critical load that only the direction is told."""
+
+    @property
+    def direction(self) -> str:
+        """`up`, `down`, or `either` where the interval holds today's value; `unknown` where that is not told."""
+        if self.now is None:
+            return "unknown"
+        return "up" if self.low > self.now else "down" if self.high < self.now else "either"
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """One change that answers one finding, ready to be rolled out."""
 
@@ -54,6 +75,10 @@ class Proposal:
     confidence: float
     priority: int
     """1 is first."""
+    forecast: Mapping[str, Expected] = field(default_factory=dict)
+    """By the figure's name; empty where only rules of thumb say what to expect."""
+    chance: float | None = None
+    """Share of the forecast's draws in which the change is for the better; None without a forecast."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import LaunchConfig
+from perfagent.domain.machine import Machine
 from perfagent.domain.share import Share
 from perfagent.domain.slo import Objective
 from perfagent.domain.snapshot import Target
@@ -36,6 +37,8 @@ class Service:
     """The flags the replicas were started with, as far as somebody told us; read back where the engine allows."""
     release: str | None = None
     """The engine's version, where somebody told us."""
+    machine: Machine = field(default_factory=Machine)
+    """What a replica computes on and with, where somebody told us."""
 
 
 def replica(service: str, url: str) -> Target:

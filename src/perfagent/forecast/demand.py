@@ -16,7 +16,7 @@ from scipy.stats import norm
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.histogram import Histogram
 from perfagent.domain.metric import Metric
-from perfagent.domain.window import Window, increase, observed
+from perfagent.domain.window import Window, increase, levels, observed
 from perfagent.engines.servers import habits
 from perfagent.twin import Lengths, Request
 
@@ -32,6 +32,10 @@ STEADY_VARIANCE = 0.1
 """Of the mean. Independent clients vary by as much as their mean; so little over so many scrapes has a chance of less
 than one in a thousand."""
 FEWEST_CLIENTS = 4
+SAME = 1.25
+"""A queue whose later half is longer or shorter by less keeps its length; rates that differ by less are alike."""
+ENOUGH_REQUESTS, SHORTEST_S = 200, 30.0
+"""What a part of a window holds at least that is played: their mean is known to a tenth of its spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Demand:
     clients: int | None = None
     """So many that each send their next request when they have their answer, however long it takes; None for clients
     that come when they come."""
+    unseen: float = 1.0
+    """At most so many times the requests that are counted came: the others gave up and were counted nowhere."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -94,7 +100,10 @@ class Demand:
         if self.clients is not None:
             return Sample([made(-before_s) for _ in range(self.clients)], made)
         stretches = [Arrivals(-before_s, 0.0, self.rate_per_s * before_s, counted=False), *self.arrivals]
-        drawn = [times.uniform(each.from_s, each.to_s, _whole(each, times)) for each in stretches]
+        more = 1 + (self.unseen - 1) * float(errors.random())
+        drawn = [
+            times.uniform(each.from_s, each.to_s, _whole(each.count * more, each.counted, times)) for each in stretches
+        ]
         return Sample([made(float(at_s)) for at_s in np.sort(np.concatenate(drawn))], None)
 
     def _error(self, lengths: Lengths, rng: np.random.Generator) -> float:
@@ -168,6 +177,13 @@ def demand(window: Window) -> Demand:
         raise InvalidInput("nothing arrived in this window: there is no load to predict with")
     output, notes = _answers(window, finished)
     clients = _clients(window, finished.count)
+    if clients is not None:
+        notes += (f"{clients} clients seem to wait for their answers before they ask again",)
+    unseen = _unseen(window)
+    if unseen > 1:
+        notes += (
+            f"by the queue's length up to {unseen:.1f} times the requests that are counted come: clients give up",
+        )
     whole, first = increase(window, Metric.PROMPT_TOKENS), observed(window, Metric.TTFT)
     mean = whole / first.count if whole and first is not None and first.count else prompts.mean
     return Demand(
@@ -178,8 +194,25 @@ def demand(window: Window) -> Demand:
         present=_present(window, 0),
         observed=finished.count,
         clients=clients,
-        notes=(*notes, *([] if clients is None else [f"{clients} clients seem to wait for their answers"])),
+        unseen=unseen,
+        notes=notes,
     )
+
+
+def recent(window: Window, of: Demand) -> tuple[Window, Demand]:
+    """The last part of a window that holds enough requests, and the same demand coming as it came then.
+
+    Only of a server that was at work when the window began: one that was empty is shown from its start.
+    """
+    if not of.present or not of.rate_per_s:
+        return window, of
+    span_s = max(SHORTEST_S, ENOUGH_REQUESTS / of.rate_per_s)
+    part = window.between(window.end_s - span_s, window.end_s)
+    if part is None or len(part.snapshots) < STEADY_LOOKS or part.span_s >= window.span_s:
+        return window, of
+    ratio = of.rate_per_s * part.span_s / max(sum(each.count for each in _arrivals(part)), 1.0)
+    arrivals = tuple(replace(each, count=ratio * each.count) for each in _arrivals(part))
+    return part, replace(of, arrivals=arrivals, present=_present(part, 0) or of.present)
 
 
 def lognormal(lengths: Histogram, mean: float | None = None) -> Lengths:
@@ -295,8 +328,30 @@ def _clients(window: Window, finished: float) -> int | None:
     return round(mean) if variance <= STEADY_VARIANCE * mean else None
 
 
-def _whole(each: Arrivals, rng: np.random.Generator) -> int:
+def _unseen(window: Window) -> float:
+    """By how many times more requests joined the queue than are counted, where that is surely more; else 1.
+
+    By Little's law a queue that keeps its length is joined by its length over the time spent in it. Few engines count
+    clients that give up. Of that time is known what those spent who were served, when they are done: first come, first
+    served, who gives up spends more, and the queue is the one that they joined. So this is the most there are.
+    """
+    spent, whole = (observed(window, metric) for metric in (Metric.QUEUE_TIME, Metric.E2E))
+    if spent is None or whole is None or not spent.mean or whole.mean is None:
+        return 1.0
+    middle_s = window.snapshots[len(window.snapshots) // 2].at_s
+    part, joined = (window.between(middle_s - ago, window.end_s - ago) for ago in (0.0, whole.mean))
+    if part is None or joined is None or middle_s - whole.mean < window.start_s or len(part.snapshots) < STEADY_LOOKS:
+        return 1.0
+    spent, lengths = observed(part, Metric.QUEUE_TIME), [n for _, n in levels(joined, Metric.WAITING)]
+    half = len(lengths) // 2
+    before, after = sum(lengths[:half]), sum(lengths[-half:])
+    counted = sum(each.count for each in _arrivals(part)) / part.span_s
+    if spent is None or not spent.mean or not before or not 1 / SAME <= after / before <= SAME or not counted:
+        return 1.0
+    ratio = sum(lengths) / len(lengths) / spent.mean / counted
+    return ratio if ratio > SAME else 1.0
+
+
+def _whole(number: float, counted: bool, rng: np.random.Generator) -> int:  # noqa: FBT001
     """A count as a whole number, right on average."""
-    if not each.counted:
-        return int(rng.poisson(each.count))
-    return int(each.count) + int(rng.random() < each.count % 1)
+    return int(number) + int(rng.random() < number % 1) if counted else int(rng.poisson(number))

@@ -21,6 +21,8 @@ from perfagent.twin.interval import Interval, merged
 
 WORST_RESIDUAL = 0.10
 """Beyond it the twin does not describe this server. Source: the feasibility study that the twin is built on."""
+CLOCKS_APART = 5.0
+"""Gaps between tokens are a step long, or a few where prompts go first; beyond this factor they are something else."""
 FEWEST_STRETCHES = 5
 """Whose median is told; fewer may all lie in the start."""
 SOME_FRONT_END = (0.003, 0.7)
@@ -51,6 +53,7 @@ def fitted(window: Window, server: Server, demand: Demand, before: Belief | None
     Raises `InvalidInput` where the replica was never surely busy, or the twin does not describe what it did.
     """
     rows = accounts(window, server.rules, demand.pairs_per_token)
+    _check_clocks(window, rows)
     found = fit(merged(rows), before or expectation(server.machine, server.types))
     if found is None:
         raise InvalidInput(
@@ -63,6 +66,19 @@ def fitted(window: Window, server: Server, demand: Demand, before: Belief | None
     front_end = _front_end(window, rows)
     notes = [] if front_end else ["the time outside the scheduler cannot be told from this window: some milliseconds"]
     return Fitted(found, front_end or FrontEnd(*SOME_FRONT_END), tuple(notes))
+
+
+def _check_clocks(window: Window, rows: list[Interval]) -> None:
+    """Raises `InvalidInput` where a step by our clock and a gap between tokens by the server's cannot both be right."""
+    gaps, busy = observed(window, Metric.ITL), [row for row in rows if row.busy and row.decode_tokens]
+    if gaps is None or not gaps.mean or not busy:
+        return
+    step_s = sum(row.busy_s for row in busy) / sum(row.steps for row in busy)
+    if not 1 / CLOCKS_APART < gaps.mean / step_s < CLOCKS_APART:
+        raise InvalidInput(
+            f"a step takes {1000 * step_s:.3g} ms between scrapes, but tokens come {1000 * gaps.mean:.3g} ms apart by "
+            "the server: one of the clocks is wrong"
+        )
 
 
 def expectation(machine: Machine, types: DataTypes) -> Belief:

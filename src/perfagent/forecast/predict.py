@@ -12,10 +12,11 @@ import numpy as np
 
 from perfagent.domain.knob import Change, EffectiveConfig, Knob, LaunchConfig
 from perfagent.domain.machine import CPU, Machine
-from perfagent.domain.window import Window
+from perfagent.domain.metric import Metric
+from perfagent.domain.window import Window, observed
 from perfagent.engines.habits import whole
 from perfagent.forecast import server as servers
-from perfagent.forecast.demand import Demand, Load, demand
+from perfagent.forecast.demand import Demand, Load, demand, recent
 from perfagent.forecast.fitted import Fitted, fitted
 from perfagent.forecast.measured import measured
 from perfagent.forecast.play import Figure, Run, play
@@ -109,14 +110,19 @@ class Case:
         """How long the load is played before the window, for a server that was not empty when it began."""
         if not self.demand.present:
             return 0.0
-        return min(LONGEST_BEFORE_S, LIFETIMES_BEFORE * (measured(self.window, self.span).get(Figure.E2E_MEAN) or 0.0))
+        whole, queue = (observed(self.window, metric) for metric in (Metric.E2E, Metric.QUEUE_TIME))
+        if whole is None or whole.mean is None:
+            return 0.0
+        return min(LONGEST_BEFORE_S, LIFETIMES_BEFORE * max(whole.mean - ((queue and queue.mean) or 0.0), 0.0))
 
 
 def case(window: Window, config: EffectiveConfig, launch: LaunchConfig, machine: Machine) -> Case:
     """What the window tells of a replica. Raises `InvalidInput` where that is not enough to predict anything."""
     server = servers.known(window, config, launch, machine)
     wanted = demand(window)
-    return Case(window, server, wanted, fitted(window, server, wanted))
+    found = fitted(window, server, wanted)
+    part, wanted = recent(window, wanted)
+    return Case(part, server, wanted, found)
 
 
 class Forecaster:
@@ -149,24 +155,28 @@ class Forecaster:
         load: Load = NOTHING,
         *,
         draws: int = DRAWS,
+        nudged: int = NUDGED_DRAWS,
         progress: Callable[[float], None] = lambda _: None,
     ) -> Prediction:
-        """Figures after the change, beside today's. Raises `InvalidInput` where the server would not start with it."""
+        """Figures after the change, beside today's; `nudged` draws tell how steep they are.
+
+        Raises `InvalidInput` where the server would not start with the change, or nobody can tell.
+        """
         of, server, demand = self.of, servers.changed(self.of.server, change), load.of(self.of.demand)
-        runs, today, nudged = [], [], []
+        runs, today, slower = [], [], []
         for turn in range(draws):
             progress(turn / draws)
             runs.append(self.after(turn, server, demand))
             today.append(self.today(turn))
-            if turn < NUDGED_DRAWS:
-                nudged.append(self.after(turn, server, demand, NUDGE))
+            if turn < nudged:
+                slower.append(self.after(turn, server, demand, NUDGE))
         progress(1.0)
         now = measured(of.window, of.span)
         return Prediction(
             change,
             load,
             {
-                figure: _predicted(figure, runs, today, nudged, now.get(figure))
+                figure: _predicted(figure, runs, today, slower, now.get(figure))
                 for figure in Figure
                 if any(figure in run.figures for run in runs)
             },
@@ -203,7 +213,7 @@ class _Luck:
         front_end = of.fitted.front_end
         return cls(
             now,
-            now.times(ratio),
+            now.times(ratio).scaled(exp(MODEL_ERROR * types.standard_normal())),
             exp(CAPACITY_ERROR * others.standard_normal()),
             front_end.seconds * exp(front_end.log_sd * others.standard_normal()),
             int(others.integers(2**31)),

@@ -1,5 +1,6 @@
-"""Findings → proposals: KV cache, quantization and batching."""
+"""Findings → proposals: KV cache, quantization and batching, by rules of thumb or by asking the twin."""
 
 from perfagent.optimizers.propose import RULES, advise, propose
+from perfagent.optimizers.search import THOROUGH, TUNABLE, Effort, Tuned, search
 
-__all__ = ["RULES", "advise", "propose"]
+__all__ = ["RULES", "THOROUGH", "TUNABLE", "Effort", "Tuned", "advise", "propose", "search"]

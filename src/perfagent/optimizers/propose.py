@@ -32,28 +32,32 @@ RULES: tuple[Rule, ...] = (
 
 
 def propose(diagnosis: Diagnosis, config: EffectiveConfig, engine: str) -> tuple[Proposal, ...]:
-    """Changes that answer the findings, best first. Each stands alone: one change per rollout."""
-    drafts = [
+    """Changes that answer the findings by rules of thumb, best first. Each stands alone: one change per rollout."""
+    proposals: list[Proposal] = []
+    for finding, draft in drafts(diagnosis, config):
+        change = accepted(draft, config, engine)
+        if change is not None:
+            proposals.append(as_proposal(finding, draft, change, config, engine, priority=len(proposals) + 1))
+    return tuple(proposals)
+
+
+def drafts(diagnosis: Diagnosis, config: EffectiveConfig) -> list[tuple[Finding, Draft]]:
+    """What every rule says to every finding."""
+    return [
         (finding, draft)
         for finding in diagnosis.findings
         for rule in RULES
         if (draft := rule(Case(finding, diagnosis.figures, config))) is not None
     ]
-    proposals: list[Proposal] = []
-    for finding, draft in drafts:
-        change = _accepted(draft, config, engine)
-        if change is not None:
-            proposals.append(_proposal(finding, draft, change, config, engine, priority=len(proposals) + 1))
-    return tuple(proposals)
 
 
-def advise(diagnosis: Diagnosis, proposals: Sequence[Proposal]) -> tuple[Advice, ...]:
-    """What to do about the findings that no configuration change answers."""
+def advise(diagnosis: Diagnosis, proposals: Sequence[Proposal], replicas: int | None = None) -> tuple[Advice, ...]:
+    """What to do about the findings that no change of settings answers; `replicas` times as many would, if known."""
     answered = {proposal.cause for proposal in proposals}
-    return tuple(_advice(finding, diagnosis) for finding in diagnosis.findings if finding.cause not in answered)
+    return tuple(_advice(each, diagnosis, replicas) for each in diagnosis.findings if each.cause not in answered)
 
 
-def _accepted(draft: Draft, config: EffectiveConfig, engine: str) -> Change | None:
+def accepted(draft: Draft, config: EffectiveConfig, engine: str) -> Change | None:
     """The draft in the first spelling that the release takes; None when it takes none or has it in force already."""
     for value in draft.alternatives:
         if config.value(draft.knob) == value:
@@ -67,9 +71,10 @@ def _accepted(draft: Draft, config: EffectiveConfig, engine: str) -> Change | No
     return None
 
 
-def _proposal(
+def as_proposal(
     finding: Finding, draft: Draft, change: Change, config: EffectiveConfig, engine: str, *, priority: int
 ) -> Proposal:
+    """The draft as something that can be rolled out."""
     prior = config.value(draft.knob)
     return Proposal(
         optimizer=draft.optimizer,
@@ -95,9 +100,13 @@ _ADVICE = {
 }
 
 
-def _advice(finding: Finding, diagnosis: Diagnosis) -> Advice:
+def _advice(finding: Finding, diagnosis: Diagnosis, replicas: int | None) -> Advice:
     if finding.cause in _ADVICE:
         return Advice(finding.cause, _ADVICE[finding.cause])
+    if replicas is not None:
+        return Advice(
+            finding.cause, f"No setting is surely for the better: by the twin, {replicas} times the replicas are."
+        )
     if finding.cause is Cause.OVERLOAD:
         served, arrivals = diagnosis.figures.get("finished_per_s"), diagnosis.figures.get("arrivals_per_s")
         times = f"about {arrivals / served:.1f} times the replicas" if served and arrivals else "more replicas"

@@ -13,7 +13,7 @@ async def optimized(at: Site, wire: respx.MockRouter, recording: Recording, **mo
     return told
 
 
-async def test_small_steps_are_answered_with_a_larger_budget_and_where_the_estimate_comes_from(
+async def test_small_steps_are_answered_with_a_larger_budget_and_what_the_twin_expects_of_it(
     at: Site, wire: respx.MockRouter
 ) -> None:
     told = await optimized(at, wire, SMALL_STEPS)
@@ -23,13 +23,20 @@ async def test_small_steps_are_answered_with_a_larger_budget_and_where_the_estim
     assert first["config_changes"]["max_num_batched_tokens"] > 512
     assert any("--max-num-batched-tokens" in flag for flag in first["flags"])
     assert first["estimated_improvement"]["metric_name"] == "ttft_s"
-    assert first["estimated_improvement"]["low_ratio"] < first["estimated_improvement"]["high_ratio"] < 1
-    assert "rule of thumb" in first["estimated_improvement"]["basis"]
+    assert first["estimated_improvement"]["low_ratio"] < 1
+    assert "the twin" in first["estimated_improvement"]["basis"]
+    assert told["predicted_by"] == "the twin"
+    ttft = first["predicted"]["ttft_mean_s"]
+    assert 0 < ttft["low"] <= ttft["value"] <= ttft["high"]
+    assert ttft["now"] > 1
+    assert 0 < first["chance_better"] <= 1
     assert first["risks"]
     assert 0 < first["confidence"] <= 1
 
 
 async def test_improvements_of_several_changes_are_not_added(at: Site, wire: respx.MockRouter) -> None:
+    shape = {"params": 11e9, "layers": 40, "kv_heads": 8, "head_dim": 128}
+    await at.put("/services/one", {"engine": "vllm", "targets": [VLLM], "gpu": "h200", "model": shape})
     told = await optimized(at, wire, SHORT_OF_CACHE)
     assert len(told["optimizations"]) > 1  # type: ignore[arg-type]
     assert told["estimated_total_improvement"] is None

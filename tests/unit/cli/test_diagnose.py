@@ -14,7 +14,7 @@ STARVED = RECORDINGS / "kv_starved"
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["diagnose", *arguments])
+    return CliRunner().invoke(app, ["diagnose", "--no-twin", *arguments])
 
 
 def test_every_format_tells_the_same() -> None:

@@ -1,0 +1,319 @@
+"""The best change, by asking the twin about every candidate.
+
+Candidates are what the rules propose for the findings, and the values around it. A few draws screen them, all draws
+decide between the best. Every candidate meets the same luck, so a difference is the change's.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import log, log2
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfagent import engines
+from perfagent.domain.errors import InvalidInput
+from perfagent.domain.finding import Cause, Diagnosis, Finding
+from perfagent.domain.knob import Change, EffectiveConfig, Knob
+from perfagent.domain.metric import Metric
+from perfagent.domain.proposal import Effect, Expected, Optimizer, Proposal
+from perfagent.domain.slo import Comparison, Objective, SloMetric
+from perfagent.forecast import DRAWS, Figure, Forecaster, Load, Prediction, Run
+from perfagent.optimizers.draft import Draft
+from perfagent.optimizers.propose import accepted, as_proposal, drafts, propose
+
+WORTH = 0.02
+"""A gain below this is none: it is what the same server varies by."""
+SURE = 0.8
+"""Share of the draws in which a change must be for the better to be proposed."""
+KEPT = 0.95
+"""Share of the draws in which an objective that holds today must hold afterwards: the interval does not break it."""
+TIE = 0.01
+"""Gains nearer to each other than this are alike, and the smaller change is preferred."""
+MOST_REPLICAS = 64
+REPLICAS_DRAWS = 5
+FEW_TOKENS, MANY_TOKENS = 256, 65_536
+"""Of a step: between what no engine goes below by itself on a GPU and four times the largest default."""
+MANY_SEATS = 4096
+TUNABLE = frozenset(
+    {
+        Cause.BATCH_LIMIT,
+        Cause.KV_CAPACITY,
+        Cause.PREFILL_BUDGET,
+        Cause.LONG_PROMPT_INTERFERENCE,
+        Cause.DECODE_BANDWIDTH,
+        Cause.OVERLOAD,
+    }
+)
+"""Causes that the twin plays, so that every setting it knows may answer them. What a prefix cache would find is not
+told while it is off, and other causes lie outside the scheduler: there the rules' word stands."""
+_TOLD = {
+    Figure.TTFT_MEAN: (Metric.TTFT, -1),
+    Figure.ITL_MEAN: (Metric.ITL, -1),
+    Figure.THROUGHPUT: (Metric.GENERATION_TOKENS, 1),
+    Figure.PREEMPTIONS: (Metric.PREEMPTIONS, -1),
+}
+"""Figures that a proposal tells its effect on, and which way is better."""
+_LATENCIES = (SloMetric.TTFT, SloMetric.ITL, SloMetric.TPOT, SloMetric.E2E_LATENCY)
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much work goes into an answer."""
+
+    screening: int = 10
+    """Draws that every candidate is given."""
+    finalists: int = 3
+    """The best of these, which all draws decide on."""
+    doubtful: int = 2
+    """As many more that rules propose though few draws see the good of it."""
+    draws: int = DRAWS
+
+
+THOROUGH = Effort()
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What the twin makes of the findings."""
+
+    proposals: tuple[Proposal, ...]
+    """What is surely for the better, best first; then what rules propose and may be so, as its `chance` tells."""
+    replicas: int | None
+    """Where none is sure: with how many times the replicas the load would be served as asked for, as far as known."""
+    asked: int
+    """Candidates that were played."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    finding: Finding
+    draft: Draft
+    change: Change
+    by_rule: bool
+    size: tuple[bool, float]
+    """What it costs to be wrong: whether answers may change, and how far the value moves."""
+
+
+def search(
+    diagnosis: Diagnosis,
+    config: EffectiveConfig,
+    forecaster: Forecaster,
+    objectives: Sequence[Objective] = (),
+    progress: Callable[[float], None] = lambda _: None,
+    effort: Effort = THOROUGH,
+) -> Tuned:
+    """Changes that answer the findings, best first, with what the twin expects of each.
+
+    Better is more goodput: tokens of answers within the latency objectives. Without any, it is throughput over time in
+    the system. Never a candidate that may break an objective which holds today.
+    """
+    candidates = list(_candidates(diagnosis, config, forecaster))
+    screened = _screened(candidates, forecaster, objectives, lambda share: progress(0.7 * share), effort.screening)
+    best = [candidate for gain, candidate in screened if gain > 0][: effort.finalists]
+    best += [candidate for _, candidate in screened if candidate.by_rule and candidate not in best][: effort.doubtful]
+    sure, doubtful = [], []
+    for turn, candidate in enumerate(best):
+        progress(0.7 + 0.3 * turn / len(best))
+        prediction = forecaster.predict(candidate.change, draws=effort.draws)
+        gains = _gains(prediction, objectives)
+        gain, chance = float(np.median(gains)), float((gains > 0).mean())
+        if not _keeps(prediction, objectives) or chance <= 1 - SURE:
+            continue
+        answer = (gain, chance, candidate, prediction)
+        if gain > WORTH and chance >= SURE:
+            sure.append(answer)
+        elif candidate.by_rule and gain > -WORTH:
+            doubtful.append(answer)
+    unplayed = [one for one in propose(diagnosis, config, forecaster.of.server.engine) if one.cause not in TUNABLE]
+    decided = [*sorted(sure, key=lambda one: _preference(one[0], one[2])), *sorted(doubtful, key=lambda one: -one[1])]
+    proposals = tuple(
+        _proposal(candidate, prediction, chance, config, forecaster.of.server.engine, priority)
+        for priority, (_, chance, candidate, prediction) in enumerate(decided, 1)
+    )
+    more = tuple(replace(one, priority=priority) for priority, one in enumerate(unplayed, len(proposals) + 1))
+    progress(1.0)
+    stuck = bool(candidates) and not sure
+    return Tuned((*proposals, *more), _replicas(forecaster, objectives) if stuck else None, len(candidates))
+
+
+def _screened(
+    candidates: Sequence[_Candidate],
+    forecaster: Forecaster,
+    objectives: Sequence[Objective],
+    progress: Callable[[float], None],
+    draws: int,
+) -> list[tuple[float, _Candidate]]:
+    """All that would start and break no objective, best first by a few draws.
+
+    Values of one knob rise: once one makes no difference to the one before, those beyond it make none either.
+    """
+    found: list[tuple[float, _Candidate]] = []
+    latest: dict[Knob, list[Mapping[Figure, float]]] = {}
+    still: set[Knob] = set()
+    for turn, candidate in enumerate(candidates):
+        progress(turn / len(candidates))
+        knob = candidate.draft.knob
+        if knob in still and not candidate.by_rule:
+            continue
+        try:
+            prediction = forecaster.predict(candidate.change, draws=draws, nudged=0)
+        except InvalidInput:
+            continue
+        figures = [run.figures for run in prediction.runs]
+        if not candidate.by_rule and latest.get(knob) == figures:
+            still.add(knob)
+        latest[knob] = figures
+        if _keeps(prediction, objectives):
+            found.append((float(np.median(_gains(prediction, objectives))), candidate))
+    return sorted(found, key=lambda one: _preference(*one))
+
+
+def _candidates(diagnosis: Diagnosis, config: EffectiveConfig, forecaster: Forecaster) -> Iterator[_Candidate]:
+    """What may help by the engine's table, each once."""
+    server = forecaster.of.server
+    seen: set[Change] = set()
+    told = [(finding, draft, True) for finding, draft in drafts(diagnosis, config) if finding.cause in TUNABLE]
+    more = [(finding, draft, False) for finding, draft in _around(diagnosis, forecaster)]
+    for finding, draft, by_rule in (*told, *more):
+        change = accepted(draft, config, server.engine)
+        if change is None or change in seen or server.values.get(draft.knob) == change[0][1]:
+            continue
+        seen.add(change)
+        alters = any(engines.alters_answers(server.engine, knob, value) for knob, value in change)
+        size = (alters, _moved(server.values.get(draft.knob), change[0][1]))
+        yield _Candidate(finding, draft, change, by_rule, size)
+
+
+def _around(diagnosis: Diagnosis, forecaster: Forecaster) -> Iterator[tuple[Finding, Draft]]:
+    """Powers of two of what runs at once and of a step's tokens, up and down, for the worst finding."""
+    finding = next((each for each in diagnosis.findings if each.cause in TUNABLE), None)
+    if finding is None:
+        return
+    values, seats = forecaster.of.server.values, forecaster.of.server.rules.seats
+    knob = Knob.MAX_ACTIVE_SEQS if Knob.MAX_ACTIVE_SEQS in values else Knob.MAX_NUM_SEQS
+    for number in _powers(1, MANY_SEATS):
+        risk = "more requests wait" if number < seats else "gaps between tokens grow with the batch"
+        yield finding, _draft(knob, number, f"Let {number} requests run at once instead of {seats}.", risk)
+    budget = values.get(Knob.MAX_NUM_BATCHED_TOKENS)
+    if not isinstance(budget, int) or isinstance(budget, bool):
+        return
+    for number in _powers(FEW_TOKENS, MANY_TOKENS):
+        risk = "long prompts take more steps" if number < budget else "the slowest gaps grow while prompts are read"
+        words = f"Compute up to {number} tokens per step instead of {budget}."
+        yield finding, _draft(Knob.MAX_NUM_BATCHED_TOKENS, number, words, risk)
+
+
+def _draft(knob: Knob, value: int, words: str, risk: str) -> Draft:
+    return Draft(Optimizer.BATCHING, knob, (value,), words, (), (risk,), 1.0)
+
+
+def _powers(low: int, high: int) -> list[int]:
+    return [2**power for power in range(int(log2(low)), int(log2(high)) + 1)]
+
+
+def _gains(prediction: Prediction, objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    """By how much each draw is for the better: a logarithm."""
+    latencies = [one for one in objectives if one.metric in _LATENCIES and one.comparison is Comparison.LESS_THAN]
+    return np.array([_gain(*pair, latencies) for pair in _both(prediction)])
+
+
+def _gain(after: Run, today: Run, latencies: Sequence[Objective]) -> float:
+    """What is nothing counts as a hundredth of today's throughput."""
+    if not latencies:
+        return log(_power(after) / _power(today))
+    least = 0.01 * max(today.figures[Figure.THROUGHPUT], 1e-9)
+    return log((after.goodput_tok_s(latencies) + least) / (today.goodput_tok_s(latencies) + least))
+
+
+def _power(run: Run) -> float:
+    """Throughput over time in the system, Kleinrock's power of a queueing system (ICC 1979)."""
+    return max(run.figures[Figure.THROUGHPUT], 1e-9) / run.figures.get(Figure.E2E_MEAN, run.span_s)
+
+
+def _keeps(prediction: Prediction, objectives: Sequence[Objective]) -> bool:
+    """Whether every objective that holds today holds afterwards, surely or in no fewer draws."""
+    for objective in objectives:
+        before, after = (_holding(runs, objective) for runs in (prediction.today, prediction.runs))
+        if before is not None and after is not None and before >= 0.5 and after < min(KEPT, before):
+            return False
+    return True
+
+
+def _holding(runs: Sequence[Run], objective: Objective) -> float | None:
+    """Share of the runs in which the objective holds; None where the twin does not play what it is about."""
+    values = [value for run in runs if (value := run.value(objective)) is not None]
+    if not values:
+        return None
+    return sum(_holds(value, objective) for value in values) / len(values)
+
+
+def _holds(value: float, objective: Objective) -> bool:
+    if objective.share is not None:
+        return value >= objective.share
+    if objective.comparison is Comparison.LESS_THAN:
+        return value <= objective.target
+    return value >= objective.target
+
+
+def _preference(gain: float, candidate: _Candidate) -> tuple[float, bool, float]:
+    return (-round(gain / TIE), *candidate.size)
+
+
+def _moved(now: object, then: object) -> float:
+    if isinstance(now, int | float) and isinstance(then, int | float) and now > 0 and then > 0:
+        return abs(log2(then / now))
+    return 1.0
+
+
+def _proposal(
+    candidate: _Candidate, prediction: Prediction, chance: float, config: EffectiveConfig, engine: str, priority: int
+) -> Proposal:
+    """The change with the twin's expectations in place of rules of thumb."""
+    plain = as_proposal(candidate.finding, candidate.draft, candidate.change, config, engine, priority=priority)
+    return replace(
+        plain,
+        effects=_effects(prediction),
+        forecast={
+            figure.value: Expected(told.value, told.low, told.high, told.now, told.direction_only)
+            for figure, told in prediction.figures.items()
+        },
+        chance=chance,
+        confidence=round(candidate.finding.confidence * chance, 2),
+    )
+
+
+def _effects(prediction: Prediction) -> tuple[Effect, ...]:
+    """Ratios of the draws after the change to the same ones today, the greatest improvement first."""
+    found = []
+    for figure, (metric, better) in _TOLD.items():
+        pairs = [(run.figures.get(figure), now.figures.get(figure)) for run, now in _both(prediction)]
+        ratios = [after / now for after, now in pairs if after is not None and now]
+        if not ratios:
+            continue
+        low, middle, high = (float(q) for q in np.quantile(ratios, (0.05, 0.5, 0.95)))
+        basis = (
+            "the twin, near a critical load: direction only"
+            if prediction.figures[figure].direction_only
+            else "the twin"
+        )
+        found.append((better * log(max(middle, 1e-9)), Effect(metric, low, high, basis)))
+    return tuple(effect for _, effect in sorted(found, key=lambda one: -one[0]))
+
+
+def _both(prediction: Prediction) -> Iterator[tuple[Run, Run]]:
+    return zip(prediction.runs, prediction.today, strict=True)
+
+
+def _replicas(forecaster: Forecaster, objectives: Sequence[Objective]) -> int | None:
+    """The smallest of a few numbers of replicas, each with its share of the load, that keeps the objectives; without
+    any, that leaves hardly anybody waiting."""
+    of = forecaster.of
+    for times in (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, MOST_REPLICAS):
+        share = Load(scale=1 / times).of(of.demand)
+        runs = [forecaster.after(turn, of.server, share) for turn in range(REPLICAS_DRAWS)]
+        holding = [_holding(runs, objective) for objective in objectives]
+        waiting = float(np.median([run.figures[Figure.WAITING] for run in runs]))
+        if all(one is None or one >= KEPT for one in holding) if objectives else waiting < 1:
+            return times
+    return None
