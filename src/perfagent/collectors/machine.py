@@ -16,6 +16,8 @@ _IN_WORDS = {
     "kv_heads": re.compile(r"(\d+)\s+KV heads", re.IGNORECASE),
     "head_dim": re.compile(r"head[ _]dim\D{0,6}(\d+)", re.IGNORECASE),
 }
+_OF_GPUS = frozenset({"gpu", "gpus", "nvidia", "geforce", "rtx", "tesla", "quadro", "amd", "instinct", "gaudi", "tpu"})
+"""Words that tell of an accelerator, though perhaps of none that we know, beside whatever processor it has."""
 _FIELDS = ("params", "layers", "kv_heads", "head_dim", "width")
 
 
@@ -32,7 +34,7 @@ def gpu_named(text: str) -> str | None:
     found = [name for name in NAMES if all(part in words for part in name.split("-"))]
     if found:
         return max(found, key=len)
-    return CPU if "cpu" in words else None
+    return CPU if "cpu" in words and _OF_GPUS.isdisjoint(words) else None
 
 
 def shape(model: object) -> ModelShape | None:

@@ -46,13 +46,8 @@ class Expected:
     """As measured; None where the engine does not tell."""
     direction_only: bool
     """So near a critical load that only the direction is told."""
-
-    @property
-    def direction(self) -> str:
-        """`up`, `down`, or `either` where the interval holds today's value; `unknown` where that is not told."""
-        if self.now is None:
-            return "unknown"
-        return "up" if self.low > self.now else "down" if self.high < self.now else "either"
+    direction: str
+    """`up`, `down`, or `either` where the interval holds today's value; `unknown` where nothing tells that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,16 +16,27 @@ from perfagent.twin.gpus import ACTIVATION_NUMBERS, USABLE, gpu
 QUANTISED_SHARE = 0.91
 """Of a model's parameters; embeddings and the output layer stay in 16 bits. By the cards' shapes they are 13 % of
 Llama 3.1 8B, 10 % of Qwen 2.5 14B and 3 % of Llama 3.1 70B."""
+BINDS = 0.99
+"""Of a cap on tokens that is an upper limit: a cache so large stands at it."""
+
 _Settings = tuple[Mapping[Knob, KnobValue], DataTypes]
 
 
 def tokens_after(tokens: float, machine: Machine, habits: Habits, before: _Settings, after: _Settings) -> float:
     """KV capacity in tokens after a change. Raises `InvalidInput` where nobody can tell, or nothing fits."""
-    (old, old_types), (new, new_types) = before, after
+    (old, _), (new, _) = before, after
     cap = whole(new, Knob.KV_CACHE_TOKENS)
+    if cap is not None and habits.cap_counts_blocks:
+        return float(cap * (whole(new, Knob.BLOCK_SIZE) or habits.block_size))
     if cap is not None:
-        size = whole(new, Knob.BLOCK_SIZE) or habits.block_size
-        return float(cap * size if habits.cap_counts_blocks else cap)
+        binds = tokens >= BINDS * (whole(old, Knob.KV_CACHE_TOKENS) or float("inf"))
+        return float(cap) if binds else min(float(cap), _uncapped(tokens, machine, habits, before, after))
+    return _uncapped(tokens, machine, habits, before, after)
+
+
+def _uncapped(tokens: float, machine: Machine, habits: Habits, before: _Settings, after: _Settings) -> float:
+    """What the memory holds."""
+    (old, old_types), (new, new_types) = before, after
     narrower = old_types.kv_bytes / new_types.kv_bytes
     fixed_now, fixed = (values.get(Knob.KV_CACHE_MEMORY_BYTES) for values in (old, new))
     if fixed is not None and fixed_now:

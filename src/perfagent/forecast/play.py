@@ -12,6 +12,8 @@ from perfagent.domain.slo import Comparison, Objective, SloMetric
 from perfagent.forecast.demand import Sample
 from perfagent.twin import Finished, Replica, Request, SchedulerRules, StepTime
 
+MOST_REFUSED = 20
+"""How often in a row a client asks for more than the server takes, until it gives up."""
 LOOKS = 30
 """How often gauges are read over the part that counts."""
 
@@ -35,6 +37,11 @@ class Figure(StrEnum):
     def most(self) -> float:
         """What it cannot exceed."""
         return 1.0 if self is Figure.KV_USAGE else inf
+
+    @property
+    def negligible(self) -> float:
+        """Up to which it is as good as nothing."""
+        return 1.0 if self in (Figure.WAITING, Figure.PREEMPTIONS) else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +209,8 @@ def _advance(replica: Replica, to_s: float, seen: _Seen, sample: Sample, rules: 
         answered = seen.answered
         replica.advance(nextafter(next_s, inf))
         for _ in range(seen.answered - answered):
-            request = sample.follow_up(replica.now_s)
-            if rules.takes(request):
-                replica.submit(request)
+            asked = (sample.follow_up(replica.now_s) for _ in range(MOST_REFUSED))
+            taken = next((request for request in asked if rules.takes(request)), None)
+            if taken is not None:
+                replica.submit(taken)
     replica.advance(to_s)

@@ -7,6 +7,7 @@ them is the change.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, log
+from typing import Self
 
 import numpy as np
 
@@ -40,6 +41,8 @@ LIFETIMES_BEFORE, LONGEST_BEFORE_S = 3.0, 600.0
 NUDGED_DRAWS = 10
 ENDS = (0.05, 0.95)
 NOTHING = Load()
+INTERPOLATED = frozenset({Figure.TTFT_P50, Figure.TTFT_P95, Figure.ITL_P95})
+"""Figures that servers tell only as closely as their buckets are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +60,29 @@ class Predicted:
     elasticity: float | None
     """By how many per cent the figure grows when every step takes one per cent longer."""
 
-    @property
-    def direction_only(self) -> bool:
-        """Near a critical load the size of the effect cannot be told."""
-        steep = self.elasticity is not None and abs(self.elasticity) > CRITICAL
-        return steep or (self.low > 0 and self.high / self.low > WIDE)
+    direction_only: bool
+    """So near a critical load that the size of the effect cannot be told."""
+    direction: str
+    """`up`, `down`, or `either` where the interval holds today's value; `unknown` where nothing tells that."""
 
-    @property
-    def direction(self) -> str:
-        """`up`, `down`, or `either` where the interval holds today's value; `unknown` where that is not told."""
-        if self.now is None:
-            return "unknown"
-        return "up" if self.low > self.now else "down" if self.high < self.now else "either"
+    @classmethod
+    def of(
+        cls,
+        figure: Figure,
+        value: float,
+        interval: tuple[float, float],
+        now: float | None,
+        twin_now: float | None,
+        elasticity: float | None,
+    ) -> Self:
+        """What the interval and the elasticity amount to."""
+        low, high = interval
+        steep = elasticity is not None and abs(elasticity) > CRITICAL
+        vague = steep or (high > figure.negligible and high > WIDE * low)
+        # what a server tells of a quantile is as coarse as its buckets
+        against = twin_now if figure in INTERPOLATED else now
+        side = "unknown" if against is None else "up" if low > against else "down" if high < against else "either"
+        return cls(value, low, high, now, twin_now, elasticity, vague, side)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +246,6 @@ class _Luck:
 _Runs = Sequence[Run]
 
 
-INTERPOLATED = frozenset({Figure.TTFT_P50, Figure.TTFT_P95, Figure.ITL_P95})
-"""Figures that servers tell only as closely as their buckets are."""
-
-
 def _predicted(figure: Figure, runs: _Runs, today: _Runs, nudged: _Runs, now: float | None) -> Predicted:
     """The draws' median and interval. What the twin gets wrong about today it may get wrong about tomorrow."""
     after = np.array([run.figures[figure] for run in runs if figure in run.figures])
@@ -250,4 +260,4 @@ def _predicted(figure: Figure, runs: _Runs, today: _Runs, nudged: _Runs, now: fl
     ]
     slopes = [log(slow / run) / log(NUDGE) for run, slow in pairs if run > 0 and slow > 0]
     elasticity = float(np.median(slopes)) if slopes else None
-    return Predicted(value, min(low, value), max(high, value), now, twin_now, elasticity)
+    return Predicted.of(figure, value, (min(low, value), max(high, value)), now, twin_now, elasticity)

@@ -18,6 +18,27 @@ from perfagent.twin.gpus import gpu
 SMALLEST_BYTES = 16 * 2.0**30
 """Memory of a GPU that nobody named, as far as an engine's defaults go by it: the smallest that they tell apart."""
 SOME_MODEL_LEN = 32_768
+PLAYED = frozenset(
+    {
+        Knob.MAX_NUM_SEQS,
+        Knob.MAX_ACTIVE_SEQS,
+        Knob.MAX_NUM_BATCHED_TOKENS,
+        Knob.GPU_MEMORY_UTILIZATION,
+        Knob.KV_CACHE_DTYPE,
+        Knob.KV_CACHE_TOKENS,
+        Knob.KV_CACHE_MEMORY_BYTES,
+        Knob.QUANTIZATION,
+        Knob.ENABLE_PREFIX_CACHING,
+        Knob.CHUNKED_PREFILL,
+        Knob.MAX_MODEL_LEN,
+        Knob.BLOCK_SIZE,
+        Knob.MIXED_CHUNK,
+        Knob.SCHEDULE_CONSERVATIVENESS,
+    }
+)
+"""Settings that the scheduler's rules, the step time or the capacity follow from."""
+UNTOLD = frozenset({(Knob.ENABLE_PREFIX_CACHING, True)})
+"""While a prefix cache is off, nothing tells what it would find."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +105,9 @@ def known(window: Window, config: EffectiveConfig, launch: LaunchConfig, machine
 
 def changed(server: Server, change: Change) -> Server:
     """The replica after the change. Raises `InvalidInput` where it would not start, or where nobody can tell."""
+    for knob, value in change:
+        if (knob not in PLAYED or (knob, value) in UNTOLD) and server.values.get(knob) != value:
+            raise InvalidInput(f"{knob}={value}: the twin does not play that, so nobody can tell what it would do")
     values = {**server.values, **dict(change)}
     types = data_types(values)
     if types is None:

@@ -275,7 +275,7 @@ def _proposal(
         plain,
         effects=_effects(prediction),
         forecast={
-            figure.value: Expected(told.value, told.low, told.high, told.now, told.direction_only)
+            figure.value: Expected(told.value, told.low, told.high, told.now, told.direction_only, told.direction)
             for figure, told in prediction.figures.items()
         },
         chance=chance,

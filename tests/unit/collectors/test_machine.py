@@ -33,6 +33,7 @@ CARD = {
         ("NVIDIA L40S", "l40s"),
         ("Tesla T4", "t4"),
         ("2 cores of a CPU", CPU),
+        ("RTX 6000, 64 CPU cores", None),
         ("a laptop", None),
         ("", None),
     ],

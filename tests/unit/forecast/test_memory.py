@@ -26,12 +26,14 @@ FP8_WEIGHTS = {Knob.QUANTIZATION: "fp8"}
 FP8_CACHE = {Knob.KV_CACHE_DTYPE: "fp8"}
 
 
-def after(new: Values, *, of: Machine = H100, engine: str = "vllm", old: Values | None = None) -> float:
-    """Tokens that fit when `new` is set on a server that is set as `old` and holds `TODAY`."""
+def after(
+    new: Values, *, of: Machine = H100, engine: str = "vllm", old: Values | None = None, tokens: float = TODAY
+) -> float:
+    """Tokens that fit when `new` is set on a server that is set as `old` and holds `tokens`."""
     before = old or {}
     then = {**before, **new}
     types = [data_types(values) or DataTypes() for values in (before, then)]
-    return tokens_after(TODAY, of, habits(engine), (before, types[0]), (then, types[1]))
+    return tokens_after(tokens, of, habits(engine), (before, types[0]), (then, types[1]))
 
 
 def test_what_changes_no_memory_leaves_the_cache_as_the_server_tells_it() -> None:
@@ -182,3 +184,12 @@ def test_the_capacity_after_a_change_is_within_3_percent_of_an_emulated_server_s
     )
     assert found == pytest.approx(tokens(then), rel=0.03)
     assert found != pytest.approx(tokens(now), rel=0.03) or Knob.MAX_NUM_BATCHED_TOKENS in change
+
+
+def test_a_cap_that_does_not_bind_is_no_capacity() -> None:
+    """SGLang's cap is an upper limit: with 900 tokens in memory a cap of 1,000 or 2,000 changes nothing."""
+    was = {Knob.KV_CACHE_TOKENS: 1000}
+    assert after({}, old=was, tokens=900, engine="sglang") == 900
+    assert after({Knob.KV_CACHE_TOKENS: 2000}, old=was, tokens=900, engine="sglang") == 900
+    assert after({Knob.KV_CACHE_TOKENS: 500}, old=was, tokens=900, engine="sglang") == 500
+    assert after({Knob.KV_CACHE_TOKENS: 2000}, old=was, tokens=1000, engine="sglang") == 2000

@@ -44,7 +44,7 @@ def roomy() -> Prediction:
 
 
 def says(value: float, low: float, high: float, now: float | None = 1.0, elasticity: float | None = 1.0) -> Predicted:
-    return Predicted(value, low, high, now, value, elasticity)
+    return Predicted.of(Figure.E2E_MEAN, value, (low, high), now, value, elasticity)
 
 
 # What an answer means
@@ -78,6 +78,16 @@ def test_a_steep_or_wide_answer_is_a_direction_only(told: Predicted, only: bool)
 )
 def test_a_direction_is_told_where_the_interval_lies_on_one_side_of_today(told: Predicted, direction: str) -> None:
     assert told.direction == direction
+
+
+def test_a_quantile_is_held_against_what_the_twin_says_of_today() -> None:
+    told = Predicted.of(Figure.ITL_P95, 0.11, (0.10, 0.12), 0.21, 0.11, 1.0)  # 0.21 is the middle of a wide bucket
+    assert told.direction == "either"
+
+
+def test_hardly_anybody_waiting_is_no_critical_load() -> None:
+    assert not Predicted.of(Figure.WAITING, 0.1, (0.0, 0.9), 0.0, 0.1, None).direction_only
+    assert Predicted.of(Figure.WAITING, 5.0, (0.0, 300.0), 3.0, 3.0, 1.0).direction_only
 
 
 @pytest.mark.parametrize("found", [lambda: pinned(4), lambda: pinned(12), roomy])

@@ -141,3 +141,22 @@ def test_a_server_that_runs_with_less_cache_than_its_longest_request_goes_on_doi
     )
     assert changed(small, ()).kv_tokens == 3000
     assert after(small, {Knob.KV_CACHE_TOKENS: 2500}).kv_tokens == 2500
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"),
+    [
+        (Knob.TENSOR_PARALLEL_SIZE, 2),
+        (Knob.LONG_PREFILL_TOKEN_THRESHOLD, 512),
+        (Knob.KV_OFFLOADING_GIB, 8.0),
+        (Knob.MAX_QUEUED_REQUESTS, 10),
+    ],
+)
+def test_a_setting_that_the_twin_does_not_play_is_refused(knob: Knob, value: KnobValue) -> None:
+    with pytest.raises(InvalidInput, match="the twin does not play that"):
+        after(server(), {knob: value})
+
+
+def test_what_a_prefix_cache_would_find_is_not_told_while_it_is_off() -> None:
+    with pytest.raises(InvalidInput, match="the twin does not play that"):
+        after(server("--no-enable-prefix-caching"), {Knob.ENABLE_PREFIX_CACHING: True})
