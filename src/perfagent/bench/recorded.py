@@ -15,7 +15,7 @@ UNREADABLE = "unreadable"
 def labelled(root: Path) -> list[Path]:
     """Every folder below `root`, itself included, that has pages and a label; raises `InvalidInput` without any."""
     folders = sorted({meta.parent for meta in root.rglob("meta.json") if any(meta.parent.glob("*.prom"))})
-    found = [folder for folder in folders if _accept(_meta(folder))]
+    found = [folder for folder in folders if _accept(meta_of(folder))]
     if not found:
         raise InvalidInput(f"below {root} is no recording with `accept` in its meta.json")
     return found
@@ -23,7 +23,7 @@ def labelled(root: Path) -> list[Path]:
 
 def diagnose_recorded(folder: Path, *, ablation: bool = False) -> Outcome:
     """Diagnosed without its label. One that cannot be read counts as wrong."""
-    meta = _meta(folder)
+    meta = meta_of(folder)
     accept = _accept(meta)
     label = str(meta["label"]) if meta.get("label") in accept else accept[0]
     question = Question(
@@ -42,7 +42,8 @@ def diagnose_recorded(folder: Path, *, ablation: bool = False) -> Outcome:
             return Outcome(question, (UNREADABLE,), UNREADABLE, blind=False, hours=0.0)
 
 
-def _meta(folder: Path) -> Mapping[str, object]:
+def meta_of(folder: Path) -> Mapping[str, object]:
+    """What a recording says of itself. Raises `InvalidInput` where that cannot be read."""
     try:
         meta = json.loads((folder / "meta.json").read_bytes())
     except (ValueError, RecursionError, OSError) as error:

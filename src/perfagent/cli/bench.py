@@ -10,13 +10,14 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from perfagent.bench.evidence import needed
+from perfagent.bench.forecasts import accuracy, compare_all, siblings
 from perfagent.bench.outcome import Outcome
 from perfagent.bench.quiet import Run, Stretch, count, runs, watch_stretches
 from perfagent.bench.recorded import diagnose_recorded, labelled
 from perfagent.bench.scenario import Split
 from perfagent.bench.scenarios import diagnose_scenarios
 from perfagent.bench.score import by_agent, by_rules, score
-from perfagent.cli.bench_table import table
+from perfagent.cli.bench_table import forecasts_table, table
 from perfagent.cli.output import Exit, Format, emit, err, fail
 from perfagent.domain.errors import InvalidInput
 
@@ -69,6 +70,25 @@ def diagnosis(
     if quiet_hours:
         data["quiet_hours"] = _quiet(_watched(watch_stretches(seed, quiet_hours), quiet_hours, "quiet hours"))
     emit(data, output, table)
+
+
+@bench.command()
+def twin(
+    recordings: Annotated[Path, typer.Option(help="Every two recordings below it of one server foretell each other.")],
+    output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TABLE,
+) -> None:
+    """Foretell each recording from every other of the same server, its load taken as known, and compare."""
+    pairs = siblings(recordings)
+    if not pairs:
+        raise fail(f"below {recordings} are no two recordings of one server", Exit.WRONG_USE)
+    found = [one for each in _watched(compare_all(pairs), len(pairs), "pairs") for one in each]
+    data = {
+        "pairs": len(pairs),
+        "foretold": len({(one.before, one.after) for one in found}),
+        "accuracy": [asdict(one) for one in accuracy(found)],
+        "each": [asdict(one) | {"change": dict(one.change), "error": one.error, "holds": one.holds} for one in found],
+    }
+    emit(data, output, forecasts_table)
 
 
 def scored(outcomes: list[Outcome], *, ablation: bool = False) -> dict[str, Any]:

@@ -30,6 +30,25 @@ def table(data: dict[str, Any]) -> None:
         _quiet(data["quiet_hours"])
 
 
+def forecasts_table(data: dict[str, Any]) -> None:
+    """How well changes were foretold."""
+    out.print(f"{data['foretold']} of {data['pairs']} pairs of recordings could be foretold", style="bold")
+    told = Table(box=None, header_style="dim")
+    for column in ("", "figure", "forecasts", "size told", "median error", "90 % interval holds"):
+        told.add_column(column)
+    for row in data["accuracy"]:
+        error, holds = row["median_error"], row["holds"]
+        told.add_row(
+            row["group"],
+            row["figure"],
+            str(row["forecasts"]),
+            str(row["told"]),
+            "–" if error is None else f"{error:.1%}",
+            "–" if holds["value"] is None else f"{holds['value']:.0%} ({holds['low']:.0%}–{holds['high']:.0%})",
+        )
+    out.print(told)
+
+
 def _ablation(ablation: dict[str, Any], top1: dict[str, float | None]) -> None:
     causes = Table(box=None, header_style="dim")
     for column in ("cause", "right", "share of these lost without"):

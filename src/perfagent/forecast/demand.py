@@ -84,6 +84,11 @@ class Demand:
         return max(full, default=last.to_s)
 
     @property
+    def span(self) -> tuple[float, float]:
+        """The part that counts, in seconds from the window's beginning: once the server has filled up."""
+        return (0.0 if self.present else self.until_s / 4), self.until_s
+
+    @property
     def pairs_per_token(self) -> float:
         """Query-key pairs of a mean prompt token that is computed: its share of the prompt before it."""
         return (1 + self.reuse) / 2 * self.prompt.mean * float(np.exp(self.prompt.sigma**2))

@@ -114,12 +114,6 @@ class Case:
     fitted: Fitted
 
     @property
-    def span(self) -> tuple[float, float]:
-        """The part of the window that counts, in seconds from its beginning: once the server has filled up."""
-        end_s = self.demand.until_s
-        return (0.0 if self.demand.present else end_s / 4), end_s
-
-    @property
     def before_s(self) -> float:
         """How long the load is played before the window, for a server that was not empty when it began."""
         if not self.demand.present:
@@ -166,7 +160,7 @@ class Forecaster:
     def predict(
         self,
         change: Change,
-        load: Load = NOTHING,
+        load: Load | Demand = NOTHING,
         *,
         draws: int = DRAWS,
         nudged: int = NUDGED_DRAWS,
@@ -174,9 +168,12 @@ class Forecaster:
     ) -> Prediction:
         """Figures after the change, beside today's; `nudged` draws tell how steep they are.
 
+        `load` changes today's, or takes its place.
+
         Raises `InvalidInput` where the server would not start with the change, or nobody can tell.
         """
-        of, server, demand = self.of, servers.changed(self.of.server, change), load.of(self.of.demand)
+        of, server = self.of, servers.changed(self.of.server, change)
+        demand = load.of(of.demand) if isinstance(load, Load) else load
         runs, today, slower = [], [], []
         for turn in range(draws):
             progress(turn / draws)
@@ -185,10 +182,10 @@ class Forecaster:
             if turn < nudged:
                 slower.append(self.after(turn, server, demand, NUDGE))
         progress(1.0)
-        now = measured(of.window, of.span)
+        now = measured(of.window, of.demand.span)
         return Prediction(
             change,
-            load,
+            load if isinstance(load, Load) else NOTHING,
             {
                 figure: _predicted(figure, runs, today, slower, now.get(figure))
                 for figure in Figure
@@ -239,8 +236,10 @@ class _Luck:
         if server.kv_tokens != of.server.kv_tokens:
             rules = replace(rules, kv_blocks=max(1, round(rules.kv_blocks * self.capacity)))
         longest = whole(server.values, Knob.MAX_MODEL_LEN) or SOME_MODEL_LEN
-        sample = demand.requests(np.random.default_rng(self.seed), longest=longest, before_s=of.before_s)
-        return play(rules, step_time, sample, of.span, self.front_end_s)
+        sample = demand.requests(
+            np.random.default_rng(self.seed), longest=longest, before_s=of.before_s if demand.present else 0.0
+        )
+        return play(rules, step_time, sample, demand.span, self.front_end_s)
 
 
 _Runs = Sequence[Run]
