@@ -22,6 +22,7 @@ from perfagent.settings import Settings
 from perfagent.store.database import open_database
 from perfagent.store.history import SqlHistory
 from perfagent.store.journal import SqlJournal
+from perfagent.store.knowledge import SqlKnowledge
 from perfagent.store.services import SqlServices
 from perfagent.telemetry.events import ObservedJournal
 from perfagent.telemetry.metrics import Telemetry
@@ -61,6 +62,7 @@ async def assembled(
                 history=SqlHistory(database),
                 services=SqlServices(database),
                 journal=journal,
+                knowledge=SqlKnowledge(database),
                 actuators={"emulated": EmulatedActuator(client)},
                 pace=pace,
                 scrape_s=settings.scrape_interval_s,

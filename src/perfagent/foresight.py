@@ -6,6 +6,7 @@ A question takes seconds of one core. It is put about the busiest replica of a s
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.finding import Cause, Diagnosis
@@ -14,11 +15,18 @@ from perfagent.domain.machine import Machine
 from perfagent.domain.metric import Metric
 from perfagent.domain.slo import Objective
 from perfagent.domain.window import Window, increase
-from perfagent.forecast import Forecaster, Load, Prediction, case
+from perfagent.forecast import Case, Forecaster, Load, Prediction, case
+from perfagent.forecast.fitted import expectation
+from perfagent.forecast.knowledge import OVERLAP, key_of, learned_from, recall
+from perfagent.forecast.server import Server, known
 from perfagent.optimizers import THOROUGH, Effort, Tuned, search
+from perfagent.ports import Knowledge
+from perfagent.twin.belief import Belief
 
 REUSED_S = 60.0
 """How long an answer to the same findings stands: traffic does not change its nature in a minute."""
+LEARN_EVERY_S = 300.0
+"""As long as a live window is, so that no window is learned from twice."""
 MOST_KEPT = 100
 """Services whose last answer is kept."""
 
@@ -45,16 +53,34 @@ class _Answer:
 class Foresight:
     """The twin, for services that are looked after."""
 
-    def __init__(self, effort: Effort = THOROUGH) -> None:
+    def __init__(self, knowledge: Knowledge, effort: Effort = THOROUGH) -> None:
+        self._knowledge = knowledge
         self._effort = effort
+        self._learned_s: dict[str, float] = {}
         self._turn = asyncio.Lock()
         self._answers: dict[str, _Answer] = {}
 
-    async def predict(self, replicas: Sequence[Replica], change: Change, load: Load) -> Prediction:
+    def learn(self, service: str, replicas: Sequence[Replica], now_s: float) -> None:
+        """Let what is known of such servers grow by a window, once for every window's length; quick enough to wait."""
+        if not replicas or now_s - self._learned_s.get(service, -inf) < LEARN_EVERY_S:
+            return
+        self._learned_s[service] = now_s
+        one = busiest(replicas)
+        try:
+            server = known(one.window, one.config, one.launch, one.machine)
+            key = key_of(server, one.window, service)
+            before = self._knowledge.get(key)
+            found = self._case(service, one, now_s, fade=1.0)
+        except InvalidInput:
+            return
+        self._knowledge.put(key, learned_from(found.fitted.fit, one.window.end_s, before))
+
+    async def predict(self, service: str, replicas: Sequence[Replica], change: Change, load: Load) -> Prediction:
         """What a change would do to the busiest replica. Raises `InvalidInput` where that cannot be told."""
         one = busiest(replicas)
         async with self._turn:
-            return await asyncio.to_thread(_predict, one, change, load, self._effort.draws)
+            of = self._case(service, one, one.window.end_s)
+            return await asyncio.to_thread(Forecaster(of).predict, change, load, draws=self._effort.draws)
 
     async def tune(
         self,
@@ -75,12 +101,23 @@ class Foresight:
             asked = (causes, config, tuple(objectives))
             fresh = known is not None and 0 <= diagnosis.end_s - known.at_s < REUSED_S
             if known is None or not fresh or (known.causes, known.config, known.objectives) != asked:
-                tuned = await asyncio.to_thread(_tune, one, diagnosis, config, objectives, self._effort)
+                asker = Forecaster(self._case(service, one, one.window.end_s))
+                tuned = await asyncio.to_thread(search, diagnosis, config, asker, objectives, effort=self._effort)
                 known = _Answer(diagnosis.end_s, *asked, tuned)
             self._answers[service] = known
             while len(self._answers) > MOST_KEPT:
                 del self._answers[next(iter(self._answers))]
             return known.tuned
+
+    def _case(self, service: str, one: Replica, now_s: float, fade: float = OVERLAP) -> Case:
+        """The replica's window on top of what was learned before."""
+
+        def recalled(server: Server) -> Belief | None:
+            learned = self._knowledge.get(key_of(server, one.window, service))
+            prior = expectation(server.machine, server.types)
+            return None if learned is None else recall(learned, now_s, prior).faded(fade)
+
+        return case(one.window, one.config, one.launch, one.machine, recalled)
 
 
 def busiest(replicas: Sequence[Replica]) -> Replica:
@@ -88,14 +125,3 @@ def busiest(replicas: Sequence[Replica]) -> Replica:
     if not replicas:
         raise InvalidInput("no replica was scraped lately")
     return max(replicas, key=lambda one: increase(one.window, Metric.FINISHED) or 0.0)
-
-
-def _predict(one: Replica, change: Change, load: Load, draws: int) -> Prediction:
-    return Forecaster(case(one.window, one.config, one.launch, one.machine)).predict(change, load, draws=draws)
-
-
-def _tune(
-    one: Replica, diagnosis: Diagnosis, config: EffectiveConfig, objectives: Sequence[Objective], effort: Effort
-) -> Tuned:
-    forecaster = Forecaster(case(one.window, one.config, one.launch, one.machine))
-    return search(diagnosis, config, forecaster, objectives, effort=effort)

@@ -24,7 +24,7 @@ from perfagent.forecast import Load, Prediction
 from perfagent.foresight import Foresight, Replica
 from perfagent.optimizers import THOROUGH, TUNABLE, Effort, advise, propose
 from perfagent.past import Past
-from perfagent.ports import Actuator, Clock, Collector, History, Journal, Scraper, Services
+from perfagent.ports import Actuator, Clock, Collector, History, Journal, Knowledge, Scraper, Services
 from perfagent.watch import Watch
 from perfagent.workflows.effects import Effects
 from perfagent.workflows.manager import Manager
@@ -103,6 +103,7 @@ class Agent:
         pace: Pace | None = None,
         scrape_s: float = 15.0,
         window_s: float = WINDOW_S,
+        knowledge: Knowledge,
         effort: Effort = THOROUGH,
     ) -> None:
         self._clock = clock
@@ -118,7 +119,7 @@ class Agent:
         self.ticks = Ticks()
         self.watch = Watch()
         self._past = Past(history)
-        self._foresight = Foresight(effort)
+        self._foresight = Foresight(knowledge, effort)
         effects = Effects(
             clock=clock,
             history=history,
@@ -178,6 +179,8 @@ class Agent:
             except (NotFound, NotScraped):
                 seen = None
             self.watch.looked(due, seen, now_s)
+            if seen is not None:
+                self._foresight.learn(due, self._replicas(self.services.get(due)), now_s)
 
     def now(self) -> float:
         """Unix seconds on the agent's clock, which the demo runs faster than the wall's."""
@@ -338,7 +341,7 @@ class Agent:
         view = self.view(service_id)
         if change:
             engines.check(view.service.engine, change, view.config)
-        return await self._foresight.predict(self._replicas(view.service), change, load)
+        return await self._foresight.predict(service_id, self._replicas(view.service), change, load)
 
     def _replicas(self, service: Service, told: Change = ()) -> list[Replica]:
         """What is known of each replica that was scraped lately."""

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
+from perfagent.domain.learned import Learned
 from perfagent.domain.service import Service
 from perfagent.domain.snapshot import Snapshot, Target
 
@@ -169,4 +170,16 @@ class Services(Protocol):
 
     def delete(self, service_id: str) -> None:
         """Forget the service. Raises `NotFound`."""
+        ...
+
+
+class Knowledge(Protocol):
+    """What was learned of the step times of servers alike. It survives a restart."""
+
+    def get(self, key: str) -> Learned | None:
+        """What is known under this key, or None."""
+        ...
+
+    def put(self, key: str, learned: Learned) -> None:
+        """Keep it, in place of what was there."""
         ...

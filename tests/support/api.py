@@ -20,7 +20,7 @@ from perfagent.loop import Agent
 from perfagent.optimizers import Effort
 from perfagent.ports import Actuator, Scraper
 from perfagent.settings import Settings
-from perfagent.store.memory import MemoryHistory, MemoryJournal, MemoryServices
+from perfagent.store.memory import MemoryHistory, MemoryJournal, MemoryKnowledge, MemoryServices
 from perfagent.telemetry.events import ObservedJournal
 from perfagent.telemetry.metrics import Telemetry
 from perfagent.workflows.model import Pace
@@ -112,6 +112,7 @@ async def site(
             actuators=actuators or {},
             pace=pace,
             window_s=window_s,
+            knowledge=MemoryKnowledge(),
             effort=QUICK,
         )
         telemetry.watch(agent, journal)

@@ -54,7 +54,8 @@ def fitted(window: Window, server: Server, demand: Demand, before: Belief | None
     """
     rows = accounts(window, server.rules, demand.pairs_per_token)
     _check_clocks(window, rows)
-    found = fit(merged(rows), before or expectation(server.machine, server.types))
+    expected = expectation(server.machine, server.types)
+    found = fit(merged(rows), before or expected)
     if found is None:
         raise InvalidInput(
             "the server was never busy enough in this window to tell how long its steps take: watch it under load"
@@ -65,6 +66,7 @@ def fitted(window: Window, server: Server, demand: Demand, before: Belief | None
         )
     front_end = _front_end(window, rows)
     notes = [] if front_end else ["the time outside the scheduler cannot be told from this window: some milliseconds"]
+    found = replace(found, pinned=_pinned(found.belief, expected))
     return Fitted(found, front_end or FrontEnd(*SOME_FRONT_END), tuple(notes))
 
 
@@ -79,6 +81,11 @@ def _check_clocks(window: Window, rows: list[Interval]) -> None:
             f"a step takes {1000 * step_s:.3g} ms between scrapes, but tokens come {1000 * gaps.mean:.3g} ms apart by "
             "the server: one of the clocks is wrong"
         )
+
+
+def _pinned(belief: Belief, expected: Belief) -> frozenset[str]:
+    """Constants of which measurements have at least halved the uncertainty."""
+    return frozenset(name for name, sd in belief.log_sd.items() if sd <= expected.log_sd[name] / 2)
 
 
 def expectation(machine: Machine, types: DataTypes) -> Belief:

@@ -23,6 +23,7 @@ from perfagent.forecast.measured import measured
 from perfagent.forecast.play import Figure, Run, play
 from perfagent.forecast.server import SOME_MODEL_LEN, Server
 from perfagent.twin import StepTime
+from perfagent.twin.belief import Belief
 from perfagent.twin.data_types import ratios
 from perfagent.twin.gpus import gpu
 
@@ -124,11 +125,20 @@ class Case:
         return min(LONGEST_BEFORE_S, LIFETIMES_BEFORE * max(whole.mean - ((queue and queue.mean) or 0.0), 0.0))
 
 
-def case(window: Window, config: EffectiveConfig, launch: LaunchConfig, machine: Machine) -> Case:
-    """What the window tells of a replica. Raises `InvalidInput` where that is not enough to predict anything."""
+def case(
+    window: Window,
+    config: EffectiveConfig,
+    launch: LaunchConfig,
+    machine: Machine,
+    recall: Callable[[Server], Belief | None] = lambda _: None,
+) -> Case:
+    """What the window tells of a replica, on top of what is recalled of such servers.
+
+    Raises `InvalidInput` where that is not enough to predict anything.
+    """
     server = servers.known(window, config, launch, machine)
     wanted = demand(window)
-    found = fitted(window, server, wanted)
+    found = fitted(window, server, wanted, recall(server))
     part, wanted = recent(window, wanted)
     return Case(part, server, wanted, found)
 

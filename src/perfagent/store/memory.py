@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import inf
 
 from perfagent.domain.errors import Conflict, NotFound
+from perfagent.domain.learned import Learned
 from perfagent.domain.service import Service
 from perfagent.domain.snapshot import Snapshot
 from perfagent.store.bounds import MAX_PER_TARGET, RETENTION_S, THINNED_EVERY_S, THINNED_FOR_S
@@ -128,3 +129,18 @@ class MemoryServices:
 
 def _place(kept: Sequence[Snapshot], at_s: float) -> int:
     return bisect_left(kept, at_s, key=lambda snapshot: snapshot.at_s)
+
+
+class MemoryKnowledge:
+    """A `Knowledge` that dies with the process."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Learned] = {}
+
+    def get(self, key: str) -> Learned | None:
+        """What is known under this key, or None."""
+        return self._known.get(key)
+
+    def put(self, key: str, learned: Learned) -> None:
+        """Keep it, in place of what was there."""
+        self._known[key] = learned

@@ -44,3 +44,11 @@ SERVICES = Table(
     Column("codec", Integer, nullable=False),
     Column("body", Text, nullable=False),
 )
+
+STEP_TIMES = Table(
+    "step_times",
+    METADATA,
+    Column("key", String, primary_key=True),  # engine, release, hardware, model and data types
+    Column("codec", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+)

@@ -116,7 +116,7 @@ def test_more_seats_on_a_server_pinned_at_its_seats_bring_first_tokens_sooner() 
 
 def test_today_is_measured_and_played() -> None:
     figures = pinned(12).figures
-    now = measured(server(4).window, server(4).span)
+    now = measured(server(4).window, server(4).demand.span)
     for figure in (Figure.TTFT_MEAN, Figure.ITL_MEAN, Figure.THROUGHPUT, Figure.RUNNING, Figure.WAITING):
         told = figures[figure]
         assert told.now == now[figure]
@@ -149,7 +149,7 @@ def test_near_a_critical_load_the_wait_is_told_as_a_direction_only() -> None:
 @pytest.mark.parametrize(("now", "then"), [(4, 2), (6, 12)])
 def test_an_emulated_server_with_another_seat_limit_does_what_was_predicted(now: int, then: int) -> None:
     found = asker(now).predict(seats(then), draws=10).figures
-    true = measured(window(f"--max-num-seqs={then}", rate_per_s=4.0, slowness=SLOW), server(now).span)
+    true = measured(window(f"--max-num-seqs={then}", rate_per_s=4.0, slowness=SLOW), server(now).demand.span)
     for figure in (Figure.THROUGHPUT, Figure.ITL_MEAN, Figure.TTFT_MEAN, Figure.RUNNING, Figure.E2E_MEAN):
         assert found[figure].low <= true[figure] <= found[figure].high, figure
 
@@ -222,7 +222,7 @@ def test_progress_rises_from_nothing_to_all() -> None:
 def test_a_server_that_was_empty_counts_from_when_it_has_filled_up() -> None:
     of = server(4)
     assert of.demand.present == 0.0
-    assert of.span == (of.demand.until_s / 4, of.demand.until_s)
+    assert of.demand.span == (of.demand.until_s / 4, of.demand.until_s)
     assert of.before_s == 0.0
 
 
@@ -232,7 +232,7 @@ def test_a_server_that_was_not_empty_counts_from_the_beginning_and_is_filled_bef
     assert late is not None
     of = Case(late, whole.server, demand(late), whole.fitted)
     assert of.demand.present > 0
-    assert of.span[0] == 0.0
-    lifetime_s = measured(late, of.span)[Figure.E2E_MEAN]
+    assert of.demand.span[0] == 0.0
+    lifetime_s = measured(late, of.demand.span)[Figure.E2E_MEAN]
     assert of.before_s == pytest.approx(3 * lifetime_s, rel=0.05)
     assert of.before_s < LONGEST_BEFORE_S
