@@ -4,7 +4,7 @@ A question takes seconds of one core. It is put about the busiest replica of a s
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -53,8 +53,11 @@ class _Answer:
 class Foresight:
     """The twin, for services that are looked after."""
 
-    def __init__(self, knowledge: Knowledge, effort: Effort = THOROUGH) -> None:
+    def __init__(
+        self, knowledge: Knowledge, effort: Effort = THOROUGH, widening: Callable[[], float] = lambda: 1.0
+    ) -> None:
         self._knowledge = knowledge
+        self._widening = widening
         self._effort = effort
         self._learned_s: dict[str, float] = {}
         self._turn = asyncio.Lock()
@@ -80,7 +83,9 @@ class Foresight:
         one = busiest(replicas)
         async with self._turn:
             of = self._case(service, one, one.window.end_s)
-            return await asyncio.to_thread(Forecaster(of).predict, change, load, draws=self._effort.draws)
+            return await asyncio.to_thread(
+                Forecaster(of, widening=self._widening()).predict, change, load, draws=self._effort.draws
+            )
 
     async def tune(
         self,
@@ -101,7 +106,7 @@ class Foresight:
             asked = (causes, config, tuple(objectives))
             fresh = known is not None and 0 <= diagnosis.end_s - known.at_s < REUSED_S
             if known is None or not fresh or (known.causes, known.config, known.objectives) != asked:
-                asker = Forecaster(self._case(service, one, one.window.end_s))
+                asker = Forecaster(self._case(service, one, one.window.end_s), widening=self._widening())
                 tuned = await asyncio.to_thread(search, diagnosis, config, asker, objectives, effort=self._effort)
                 known = _Answer(diagnosis.end_s, *asked, tuned)
             self._answers[service] = known

@@ -27,6 +27,7 @@ from perfagent.past import Past
 from perfagent.ports import Actuator, Clock, Collector, History, Journal, Knowledge, Scraper, Services
 from perfagent.watch import Watch
 from perfagent.workflows.effects import Effects
+from perfagent.workflows.ledger import Entry, entries, widening
 from perfagent.workflows.manager import Manager
 from perfagent.workflows.model import Pace, Request, Rollout
 from perfagent.workflows.planning import Survey
@@ -119,7 +120,6 @@ class Agent:
         self.ticks = Ticks()
         self.watch = Watch()
         self._past = Past(history)
-        self._foresight = Foresight(knowledge, effort)
         effects = Effects(
             clock=clock,
             history=history,
@@ -131,6 +131,7 @@ class Agent:
             scrape_s=scrape_s,
         )
         self.manager = Manager(journal, effects)
+        self._foresight = Foresight(knowledge, effort, lambda: widening(self.ledger()))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tick until told to stop. A turn that fails is logged and told by `degradations`, and the next is tried."""
@@ -391,6 +392,10 @@ class Agent:
         in_force = {t.id: self._configs[t.id].config for t in service.targets if t.id in self._configs and not rolling}
         figures = drifts(last_hour, began_s, past)
         return Drifts(figures, config_drifts(told, in_force), len(past), enough_past(past))
+
+    def ledger(self) -> list[Entry]:
+        """Every forecast beside what came of it, oldest first."""
+        return entries(self.manager.rollouts())
 
     def roll_out(self, request: Request, *, engine: str | None = None) -> Rollout:
         """Begin a rollout at once; it is planned and run by the ticks that follow.

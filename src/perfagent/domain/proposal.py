@@ -17,6 +17,11 @@ class Optimizer(StrEnum):
     BATCHING = "batching"
 
 
+FORECAST = "the twin"
+"""Basis of an effect whose size the twin tells."""
+FORECAST_DIRECTION = "the twin, near a critical load: direction only"
+
+
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What a change should do to one metric: new value / old value, as a range."""

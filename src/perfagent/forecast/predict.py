@@ -103,6 +103,8 @@ class Prediction:
     """Every draw after the change."""
     today: tuple[Run, ...]
     """Every draw of today, with the same luck."""
+    widening: float
+    """What the intervals were widened by, as earlier outcomes ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +149,13 @@ class Forecaster:
     """Asks the twin about one replica again and again.
 
     Draw by draw every question has the same luck and the same error in every constant, so differences between answers
-    are differences between settings. What the twin says of today is computed once.
+    are differences between settings. What the twin says of today is computed once. `widening` is what earlier forecasts
+    and their outcomes say of the intervals: a power of their ends' ratio to the middle.
     """
 
-    def __init__(self, of: Case, seed: int = 0) -> None:
+    def __init__(self, of: Case, seed: int = 0, widening: float = 1.0) -> None:
         self.of = of
+        self._widening = widening
         self._seed = seed
         self._today: dict[int, Run] = {}
 
@@ -197,7 +201,7 @@ class Forecaster:
             change,
             load if isinstance(load, Load) else NOTHING,
             {
-                figure: _predicted(figure, runs, today, slower, now.get(figure))
+                figure: _predicted(figure, runs, today, slower, now.get(figure), self._widening)
                 for figure in Figure
                 if any(figure in run.figures for run in runs)
             },
@@ -208,6 +212,7 @@ class Forecaster:
             (*of.server.notes, *of.demand.notes, *of.fitted.notes),
             tuple(runs),
             tuple(today),
+            self._widening,
         )
 
     def _luck(self, turn: int, server: Server) -> "_Luck":
@@ -255,7 +260,9 @@ class _Luck:
 _Runs = Sequence[Run]
 
 
-def _predicted(figure: Figure, runs: _Runs, today: _Runs, nudged: _Runs, now: float | None) -> Predicted:
+def _predicted(
+    figure: Figure, runs: _Runs, today: _Runs, nudged: _Runs, now: float | None, widening: float
+) -> Predicted:
     """The draws' median and interval. What the twin gets wrong about today it may get wrong about tomorrow."""
     after = np.array([run.figures[figure] for run in runs if figure in run.figures])
     before = [run.figures[figure] for run in today if figure in run.figures]
@@ -263,10 +270,16 @@ def _predicted(figure: Figure, runs: _Runs, today: _Runs, nudged: _Runs, now: fl
     value = float(np.median(after))
     if figure not in INTERPOLATED and now and twin_now:
         after = after * np.exp(log(twin_now / now) * np.random.default_rng(len(after)).standard_normal(len(after)))
-    low, high = (min(float(q), figure.most) for q in np.quantile(after, ENDS))
+    low, high = (float(q) for q in np.quantile(after, ENDS))
+    low, high = (min(end, figure.most) for end in wider(value, (low, high), widening))
     pairs = [
         (run.figures.get(figure, 0.0), slow.figures.get(figure, 0.0)) for run, slow in zip(runs, nudged, strict=False)
     ]
     slopes = [log(slow / run) / log(NUDGE) for run, slow in pairs if run > 0 and slow > 0]
     elasticity = float(np.median(slopes)) if slopes else None
     return Predicted.of(figure, value, (min(low, value), max(high, value)), now, twin_now, elasticity)
+
+
+def wider(middle: float, interval: tuple[float, float], power: float) -> tuple[float, float]:
+    """The interval with each end so many times as far from the middle, in logarithms; an end at 0 stays there."""
+    return tuple(middle * (end / middle) ** power if middle > 0 else end for end in interval)  # type: ignore[return-value]

@@ -16,9 +16,9 @@ from perfagent.domain.errors import InvalidInput
 from perfagent.domain.finding import Cause, Diagnosis, Finding
 from perfagent.domain.knob import Change, EffectiveConfig, Knob
 from perfagent.domain.metric import Metric
-from perfagent.domain.proposal import Effect, Expected, Optimizer, Proposal
+from perfagent.domain.proposal import FORECAST, FORECAST_DIRECTION, Effect, Expected, Optimizer, Proposal
 from perfagent.domain.slo import Comparison, Objective, SloMetric
-from perfagent.forecast import DRAWS, Figure, Forecaster, Load, Prediction, Run
+from perfagent.forecast import DRAWS, Figure, Forecaster, Load, Prediction, Run, wider
 from perfagent.optimizers.draft import Draft
 from perfagent.optimizers.propose import accepted, as_proposal, drafts, propose
 
@@ -109,7 +109,9 @@ def search(
     the system. Never a candidate that may break an objective which holds today.
     """
     candidates = list(_candidates(diagnosis, config, forecaster))
-    screened = _screened(candidates, forecaster, objectives, lambda share: progress(0.7 * share), effort.screening)
+    screened, asked = _screened(
+        candidates, forecaster, objectives, lambda share: progress(0.7 * share), effort.screening
+    )
     best = [candidate for gain, candidate in screened if gain > 0][: effort.finalists]
     best += [candidate for _, candidate in screened if candidate.by_rule and candidate not in best][: effort.doubtful]
     sure, doubtful = [], []
@@ -134,7 +136,7 @@ def search(
     more = tuple(replace(one, priority=priority) for priority, one in enumerate(unplayed, len(proposals) + 1))
     progress(1.0)
     stuck = bool(candidates) and not sure
-    return Tuned((*proposals, *more), _replicas(forecaster, objectives) if stuck else None, len(candidates))
+    return Tuned((*proposals, *more), _replicas(forecaster, objectives) if stuck else None, asked)
 
 
 def _screened(
@@ -143,11 +145,15 @@ def _screened(
     objectives: Sequence[Objective],
     progress: Callable[[float], None],
     draws: int,
-) -> list[tuple[float, _Candidate]]:
-    """All that would start and break no objective, best first by a few draws.
+) -> tuple[list[tuple[float, _Candidate]], int]:
+    """All that would start, make a difference and break no objective, best first by a few draws; how many were played.
 
     Values of one knob rise: once one makes no difference to the one before, those beyond it make none either.
     """
+    if not candidates:
+        return [], 0
+    unchanged = [run.figures for run in forecaster.predict((), draws=draws, nudged=0).runs]
+    asked = 0
     found: list[tuple[float, _Candidate]] = []
     latest: dict[Knob, list[Mapping[Figure, float]]] = {}
     still: set[Knob] = set()
@@ -160,13 +166,14 @@ def _screened(
             prediction = forecaster.predict(candidate.change, draws=draws, nudged=0)
         except InvalidInput:
             continue
+        asked += 1
         figures = [run.figures for run in prediction.runs]
         if not candidate.by_rule and latest.get(knob) == figures:
             still.add(knob)
         latest[knob] = figures
-        if _keeps(prediction, objectives):
+        if figures != unchanged and _keeps(prediction, objectives):
             found.append((float(np.median(_gains(prediction, objectives))), candidate))
-    return sorted(found, key=lambda one: _preference(*one))
+    return sorted(found, key=lambda one: _preference(*one)), asked
 
 
 def _candidates(diagnosis: Diagnosis, config: EffectiveConfig, forecaster: Forecaster) -> Iterator[_Candidate]:
@@ -292,11 +299,8 @@ def _effects(prediction: Prediction) -> tuple[Effect, ...]:
         if not ratios:
             continue
         low, middle, high = (float(q) for q in np.quantile(ratios, (0.05, 0.5, 0.95)))
-        basis = (
-            "the twin, near a critical load: direction only"
-            if prediction.figures[figure].direction_only
-            else "the twin"
-        )
+        low, high = wider(middle, (low, high), prediction.widening)
+        basis = FORECAST_DIRECTION if prediction.figures[figure].direction_only else FORECAST
         found.append((better * log(max(middle, 1e-9)), Effect(metric, low, high, basis)))
     return tuple(effect for _, effect in sorted(found, key=lambda one: -one[0]))
 

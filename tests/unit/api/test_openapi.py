@@ -20,7 +20,7 @@ POST /workflows/{workflow_id}/resume · POST /workflows/{workflow_id}/abort · P
 GET /services · GET /services/{service_id} · PUT /services/{service_id} · DELETE /services/{service_id}
 GET /services/{service_id}/findings · GET /services/{service_id}/proposals · GET /services/{service_id}/windows
 GET /services/{service_id}/incidents · GET /services/{service_id}/slos
-GET /services/{service_id}/drift · POST /services/{service_id}/predict
+GET /services/{service_id}/drift · POST /services/{service_id}/predict · GET /ledger
 GET /events
 """
 
