@@ -1,0 +1,386 @@
+"""Proposals that the twin has played: on emulated servers whose traffic and step times are known."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+
+from perfagent import engines
+from perfagent.analysis import diagnose
+from perfagent.domain.errors import InvalidInput
+from perfagent.domain.finding import Cause, Diagnosis, Evidence, Finding, Severity, Symptom
+from perfagent.domain.knob import EffectiveConfig, Knob, KnobValue
+from perfagent.domain.machine import CPU, Machine
+from perfagent.domain.metric import Metric
+from perfagent.domain.proposal import Proposal
+from perfagent.domain.slo import Comparison, Objective, SloMetric, Statistic
+from perfagent.emulator.setup import StartFailed, prepare
+from perfagent.forecast import Case, Figure, Forecaster, Load, Run, case
+from perfagent.forecast import server as servers
+from perfagent.optimizers import Effort, Tuned, propose, search
+from perfagent.optimizers.search import KEPT, REPLICAS_DRAWS, SURE, TUNABLE
+from support import fleets
+from unit.forecast import watched
+
+QUICK = Effort(screening=2, finalists=2, doubtful=1, draws=4)
+SURER = Effort(screening=2, finalists=1, doubtful=0, draws=16)
+"""Where nothing is for the better: of four draws all may be lucky."""
+SLOW = 3.0
+"""So much longer than by their data sheet do the servers' steps take: fewer are played in the same time."""
+PINNED = ("--max-num-seqs=4",)
+STUCK = ("--max-num-seqs=4", "--max-num-active-seqs=4")
+"""Two limits on what runs at once: to raise one of them changes nothing."""
+ROOMY = ("--max-num-seqs=64",)
+STARVED = ("--num-gpu-blocks-override=160", "--max-model-len=2400")
+LONG_S = 30.0
+"""So much of a server that was empty at first is enough to see that its seats are always taken."""
+RATE_PER_S = 2.0
+"""What four seats serve half of."""
+
+
+@cache
+def seen(*flags: str, rate_per_s: float = RATE_PER_S, on: Machine = Machine("l40s")) -> Case:  # noqa: B008
+    window = watched.window(*flags, rate_per_s=rate_per_s, slowness=SLOW)
+    part = window.between(window.start_s, window.start_s + LONG_S)
+    assert part is not None
+    return case(part, watched.config(*flags), fleets.launch(watched.EMULATED, *flags), on)
+
+
+@cache
+def asker(*flags: str, rate_per_s: float = RATE_PER_S, on: Machine = Machine("l40s")) -> Forecaster:  # noqa: B008
+    return Forecaster(seen(*flags, rate_per_s=rate_per_s, on=on))
+
+
+def found(of: Case, *flags: str) -> Diagnosis:
+    return diagnose(of.window, watched.config(*flags))
+
+
+def finding(cause: Cause, limit: float = 4) -> Finding:
+    evidence = (Evidence(Metric.RUNNING, "mean while others wait", limit, limit, "running below the limit"),)
+    return Finding(cause, Symptom.QUEUE_BUILDUP, Severity.HIGH, 0.9, "r1", "…", evidence)
+
+
+@cache
+def tuned(*flags: str, objectives: tuple[Objective, ...] = ()) -> Tuned:
+    """What comes out for the findings that such a server really has, with twice the load that four seats serve."""
+    of = asker(*flags)
+    effort = SURER if flags == STUCK else QUICK
+    return search(found(of.of, *flags), watched.config(*flags), of, objectives, effort=effort)
+
+
+def values(proposals: Sequence[Proposal], knob: Knob) -> list[KnobValue]:
+    return [value for proposal in proposals for changed, value in proposal.change if changed is knob]
+
+
+def figures(proposal: Proposal, figure: Figure) -> tuple[float, float]:
+    """After the change and now."""
+    told = proposal.forecast[figure.value]
+    assert told.now is not None
+    return told.value, told.now
+
+
+# What is for the better
+
+
+def test_a_server_pinned_at_few_seats_gets_more_with_what_that_will_bring() -> None:
+    first = tuned(*PINNED).proposals[0]
+    ((knob, seats),) = first.change
+    assert knob is Knob.MAX_NUM_SEQS
+    assert isinstance(seats, int)
+    assert seats > 4
+    assert first.cause is Cause.BATCH_LIMIT
+    assert first.flags == (f"--max-num-seqs={seats}",)
+    assert first.prior == ((Knob.MAX_NUM_SEQS, 4),)
+    assert set(first.forecast) == {figure.value for figure in Figure}
+    ttft, ttft_now = figures(first, Figure.TTFT_MEAN)
+    assert ttft < ttft_now / 10
+    throughput, throughput_now = figures(first, Figure.THROUGHPUT)
+    assert throughput > 1.5 * throughput_now
+    assert first.chance == 1.0
+    assert first.confidence == 1.0
+    assert tuned(*PINNED).replicas is None
+
+
+def test_effects_are_ratios_of_the_same_luck_and_the_improvement_comes_first() -> None:
+    effects = tuned(*PINNED).proposals[0].effects
+    assert effects[0].metric is Metric.TTFT
+    assert effects[0].direction == "down"
+    by_metric = {effect.metric: effect for effect in effects}
+    assert by_metric[Metric.GENERATION_TOKENS].direction == "up"
+    assert by_metric[Metric.ITL].high_ratio > 1  # the price: more requests share each step
+    for effect in effects:
+        assert effect.low_ratio <= effect.high_ratio
+        assert effect.basis.startswith("the twin")
+
+
+def test_of_changes_that_are_equally_good_the_smaller_one_is_preferred() -> None:
+    first, second, *_ = values(tuned(*PINNED).proposals, Knob.MAX_NUM_SEQS)
+    assert isinstance(first, int)
+    assert isinstance(second, int)
+    assert first < second
+    of = asker(*PINNED)
+    after = [of.predict(((Knob.MAX_NUM_SEQS, many),), draws=2, nudged=0).figures for many in (first, second, 4096)]
+    for figure in (Figure.THROUGHPUT, Figure.E2E_MEAN):
+        for larger in after[1:]:
+            assert after[0][figure].value == pytest.approx(larger[figure].value, rel=0.02)
+
+
+def test_nothing_is_changed_without_a_finding() -> None:
+    of = asker(*PINNED)
+    nothing = replace(found(of.of, *PINNED), findings=())
+    assert search(nothing, watched.config(*PINNED), of, effort=QUICK) == Tuned((), None, 0)
+
+
+def test_progress_rises_from_nothing_to_all() -> None:
+    shares: list[float] = []
+    of = asker(*STUCK)
+    search(found(of.of, *STUCK), watched.config(*STUCK), of, progress=shares.append, effort=Effort(1, 1, 1, 1))
+    assert shares[0] == 0.0
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+# Objectives
+
+
+def tight(of: Forecaster) -> Objective:
+    """A mean gap between tokens that holds today, draw by draw, and would not in a fuller batch."""
+    today = [of.today(turn).figures[Figure.ITL_MEAN] for turn in range(QUICK.draws)]
+    return Objective(SloMetric.ITL, 1.001 * max(today))
+
+
+def test_an_objective_that_holds_today_is_never_put_at_risk() -> None:
+    of = asker(*PINNED)
+    objective = tight(of)
+    ((_, best),) = tuned(*PINNED).proposals[0].change
+    broken = of.predict(((Knob.MAX_NUM_SEQS, best),), draws=QUICK.draws, nudged=0)
+    assert not all(holds(run, objective) for run in broken.runs)
+    kept = tuned(*PINNED, objectives=(objective,))
+    for proposal in kept.proposals:
+        again = of.predict(proposal.change, draws=QUICK.draws, nudged=0)
+        assert sum(holds(run, objective) for run in again.runs) >= KEPT * QUICK.draws
+    assert best not in values(kept.proposals, Knob.MAX_NUM_SEQS)
+
+
+def test_an_objective_that_is_missed_already_holds_nothing_up() -> None:
+    missed = Objective(SloMetric.KV_CACHE_USAGE, 0.0001)
+    assert tuned(*PINNED, objectives=(missed,)) == tuned(*PINNED)
+
+
+def test_with_objectives_on_latency_better_is_what_keeps_them() -> None:
+    wanted = Objective(SloMetric.TTFT, 1.0, share=0.9)
+    first = tuned(*PINNED, objectives=(wanted,)).proposals[0]
+    after = asker(*PINNED).predict(first.change, draws=QUICK.draws, nudged=0)
+    assert all(holds(run, wanted) for run in after.runs)
+    assert not any(holds(run, wanted) for run in after.today)
+
+
+def test_objectives_that_the_twin_does_not_play_change_nothing() -> None:
+    objectives = (Objective(SloMetric.ERROR_RATE, 0.01), Objective(SloMetric.QUEUE_TIME, 1.0))
+    assert tuned(*PINNED, objectives=objectives) == tuned(*PINNED)
+
+
+# What rules propose, and the twin doubts
+
+
+@cache
+def starved() -> Tuned:
+    """With the number of blocks fixed, 8 bits per cached number bring no room: they only change the speed."""
+    of = asker(*STARVED, rate_per_s=4.0, on=watched.L40S)
+    return search(found(of.of, *STARVED), watched.config(*STARVED), of, effort=replace(QUICK, doubtful=3))
+
+
+def test_what_rules_propose_and_the_twin_doubts_comes_last_with_its_chance() -> None:
+    proposals = starved().proposals
+    assert proposals[0].change == ((Knob.KV_CACHE_TOKENS, 320),)
+    chances = [proposal.chance for proposal in proposals]
+    sure = [chance is not None and chance >= SURE for chance in chances]
+    assert sure == sorted(sure, reverse=True)
+    assert sure[0]
+    assert not sure[-1]
+    last = proposals[-1]
+    assert last.chance is not None
+    assert 1 - SURE < last.chance < SURE
+    rules = propose(found(seen(*STARVED, rate_per_s=4.0, on=watched.L40S), *STARVED), watched.config(*STARVED), "vllm")
+    assert last.change in [rule.change for rule in rules]
+    assert last.confidence == pytest.approx(0.95 * last.chance, abs=0.01)
+    assert [proposal.priority for proposal in proposals] == list(range(1, len(proposals) + 1))
+
+
+def test_what_may_alter_answers_still_needs_approval() -> None:
+    altering = {Knob.QUANTIZATION, Knob.KV_CACHE_DTYPE}
+    assert any(proposal.needs_approval for proposal in starved().proposals)
+    for proposal in starved().proposals:
+        assert proposal.needs_approval == any(knob in altering for knob, _ in proposal.change)
+
+
+def test_causes_that_the_twin_does_not_play_keep_what_the_rules_propose() -> None:
+    flags = (*PINNED, "--no-enable-prefix-caching")
+    of, config = asker(*PINNED), watched.config(*flags)
+    both = replace(found(of.of, *PINNED), findings=(finding(Cause.PREFIX_CACHE), finding(Cause.BATCH_LIMIT)))
+    answers = search(both, config, of, effort=Effort(1, 1, 0, 2)).proposals
+    assert [proposal.cause for proposal in answers] == [Cause.BATCH_LIMIT, Cause.PREFIX_CACHE]
+    rule = answers[-1]
+    assert rule.change == ((Knob.ENABLE_PREFIX_CACHING, True),)
+    assert (rule.forecast, rule.chance) == ({}, None)
+    assert rule.priority == 2
+    (expected,) = propose(replace(both, findings=both.findings[:1]), config, "vllm")
+    assert replace(rule, priority=1) == expected
+
+
+# What is not asked
+
+
+def test_what_makes_no_difference_is_not_asked_again() -> None:
+    """64 seats serve all that come at once, and no step is filled with 2048 tokens."""
+    of = asker(*PINNED)
+    runs = [of.predict(((Knob.MAX_NUM_SEQS, seats),), draws=2, nudged=0).runs for seats in (128, 4096)]
+    assert [run.figures for run in runs[0]] == [run.figures for run in runs[1]]
+    seats, budgets = {2**power for power in range(13)} - {4}, {2**power for power in range(8, 17)} - {2048}
+    assert tuned(*PINNED).asked <= len({many for many in seats if many <= 128} | {16}) + len(budgets)
+
+
+def test_what_makes_no_difference_is_not_proposed() -> None:
+    """However lucky its draws are, which differ from today's by what the twin may get wrong."""
+    of, config = asker(*ROOMY), watched.config(*ROOMY)
+    roomy = replace(found(of.of, *ROOMY), findings=(finding(Cause.BATCH_LIMIT, 64),))
+    (more,) = values(propose(roomy, config, "vllm"), Knob.MAX_NUM_SEQS)
+    assert isinstance(more, int)
+    assert more > 64
+    answers = search(roomy, config, of, effort=replace(QUICK, finalists=40, doubtful=40)).proposals
+    assert all(value < 64 for value in values(answers, Knob.MAX_NUM_SEQS) if isinstance(value, int))
+
+
+def test_a_change_with_which_the_server_would_not_start_is_left_out() -> None:
+    """Larger steps need memory, and the cache holds hardly more than one request may have."""
+    flags = (*PINNED, "--gpu-memory-utilization=0.72", "--max-model-len=131072")
+    of = asker(*flags, on=watched.L40S)
+    with pytest.raises(InvalidInput, match="would not start"):
+        servers.changed(of.of.server, ((Knob.MAX_NUM_BATCHED_TOKENS, 16384),))
+    budget = replace(found(of.of, *flags), findings=(finding(Cause.PREFILL_BUDGET),))
+    answers = search(budget, watched.config(*flags), of, effort=Effort(1, 2, 2, 1)).proposals
+    assert answers
+    for proposal in answers:
+        servers.changed(of.of.server, proposal.change)
+
+
+def test_a_change_of_memory_that_nobody_can_foretell_is_left_out() -> None:
+    of = asker(*PINNED, on=Machine())
+    starved = replace(found(of.of, *PINNED), findings=(finding(Cause.KV_CAPACITY),))
+    config = watched.config(*PINNED, "--gpu-memory-utilization=0.8")
+    assert values(propose(starved, config, "vllm"), Knob.GPU_MEMORY_UTILIZATION)
+    assert not values(search(starved, config, of, effort=Effort(1, 1, 2, 1)).proposals, Knob.GPU_MEMORY_UTILIZATION)
+
+
+# When nothing helps
+
+
+def holds(run: Run, objective: Objective) -> bool:
+    value = run.value(objective)
+    if value is None:
+        return False
+    if objective.share is not None:
+        return value >= objective.share
+    return value <= objective.target if objective.comparison is Comparison.LESS_THAN else value >= objective.target
+
+
+def with_replicas(of: Forecaster, times: float) -> list[Run]:
+    share = Load(scale=1 / times).of(of.of.demand)
+    return [of.after(turn, of.of.server, share) for turn in range(REPLICAS_DRAWS)]
+
+
+def test_where_nothing_helps_the_number_of_replicas_is_told_and_is_enough() -> None:
+    answers = tuned(*STUCK)
+    assert answers.proposals == ()
+    assert answers.replicas is not None
+    waiting, with_fewer = (
+        sorted(run.figures[Figure.WAITING] for run in with_replicas(asker(*STUCK), times))
+        for times in (answers.replicas, answers.replicas - 1)
+    )
+    assert waiting[REPLICAS_DRAWS // 2] < 1 <= with_fewer[REPLICAS_DRAWS // 2]
+
+
+def test_replicas_are_as_many_as_keep_the_objectives() -> None:
+    of = asker(*STUCK)
+    kept = Objective(SloMetric.ITL, 1.5 * of.today(0).figures[Figure.ITL_MEAN])
+    objectives = (Objective(SloMetric.TTFT, 1.0, statistic=Statistic.P95), kept)
+    answers = tuned(*STUCK, objectives=objectives)
+    assert answers.proposals == ()
+    assert answers.replicas is not None
+    for objective in objectives:
+        assert all(holds(run, objective) for run in with_replicas(of, answers.replicas))
+    plain = tuned(*STUCK).replicas
+    assert plain is not None
+    assert answers.replicas >= plain
+
+
+def test_what_no_number_of_replicas_brings_has_none_told() -> None:
+    assert tuned(*STUCK, objectives=(Objective(SloMetric.ITL, 0.001),)).replicas is None
+
+
+# Whatever the server
+
+
+RELEASES = {"vllm": "0.33.0", "sglang": "0.5.23", "tgi": "3.3.7"}
+SEATS = {"vllm": "--max-num-seqs", "sglang": "--max-running-requests", "tgi": "--max-concurrent-requests"}
+MEMORY = {"vllm": "--gpu-memory-utilization", "sglang": "--mem-fraction-static", "tgi": "--cuda-memory-fraction"}
+
+
+@given(
+    engine=st.sampled_from(sorted(RELEASES)),
+    gpu=st.sampled_from(["l40s", "h100"]),
+    seats=st.sampled_from([None, 2, 8, 64]),
+    memory=st.sampled_from([None, 0.72, 0.9]),
+    rate_per_s=st.sampled_from([2.0, 4.0]),
+    cause=st.sampled_from(sorted(TUNABLE)),
+    told=st.sampled_from(["all", "gpu", "nothing", "cpu"]),
+    seed=st.integers(0, 5),
+)
+@settings(max_examples=max(3, settings().max_examples // 6))
+def test_every_proposal_is_one_that_the_engine_takes_and_that_changes_something(
+    engine: str,
+    gpu: str,
+    seats: int | None,
+    memory: float | None,
+    rate_per_s: float,
+    cause: Cause,
+    told: str,
+    seed: int,
+) -> None:
+    of = fleets.machine(engine, RELEASES[engine], on=gpu)
+    flags = [f"{SEATS[engine]}={seats}"] * (seats is not None) + [f"{MEMORY[engine]}={memory}"] * (memory is not None)
+    try:
+        prepare(of, fleets.launch(of, *flags))
+    except StartFailed:
+        reject()
+    fleet = fleets.fleet(*flags, of=of, workload=watched.chats(rate_per_s, seed))
+    fleet.replicas[0].slow_down(SLOW)
+    window = watched.watch(fleet)
+    launch = fleets.launch(of, *flags)
+    answers = of.habits.answers(fleets.process(fleet).facts())
+    config: EffectiveConfig = engines.effective(engine, launch, window.snapshots[-1].info, answers, of.release)
+    machine = {
+        "all": Machine(gpu, 1, of.model.shape),
+        "gpu": Machine(gpu),
+        "cpu": Machine(CPU, 1, of.model.shape),
+        "nothing": Machine(),
+    }[told]
+    try:
+        forecaster = Forecaster(case(window, config, launch, machine))
+    except InvalidInput:  # it was idle for too long, or the cards let expect something else
+        reject()
+    seen = replace(diagnose(window, config), findings=(finding(cause),))
+    for proposal in search(seen, config, forecaster, effort=Effort(1, 2, 1, 2)).proposals:
+        engines.check(engine, proposal.change, config)
+        servers.changed(forecaster.of.server, proposal.change)
+        for knob, value in proposal.change:
+            assert config.value(knob) != value
+            assert forecaster.of.server.values.get(knob) != value
+        assert proposal.flags == engines.spell(engine, proposal.change, of.release)
+        after = engines.render(engine, launch, proposal.change, of.release)
+        assert after != launch
+        if told == "all":
+            prepare(of, after)
