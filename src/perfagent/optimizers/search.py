@@ -6,21 +6,21 @@ decide between the best. Every candidate meets the same luck, so a difference is
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log, log2
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perfagent import engines
 from perfagent.domain.errors import InvalidInput
-from perfagent.domain.finding import Cause, Diagnosis, Finding
-from perfagent.domain.knob import Change, EffectiveConfig, Knob
+from perfagent.domain.finding import Diagnosis
+from perfagent.domain.knob import EffectiveConfig, Knob
 from perfagent.domain.metric import Metric
-from perfagent.domain.proposal import FORECAST, FORECAST_DIRECTION, Effect, Expected, Optimizer, Proposal
+from perfagent.domain.proposal import FORECAST, FORECAST_DIRECTION, Effect, Expected, Proposal
 from perfagent.domain.slo import Comparison, Objective, SloMetric
 from perfagent.forecast import DRAWS, Figure, Forecaster, Load, Prediction, Run, wider
-from perfagent.optimizers.draft import Draft
-from perfagent.optimizers.propose import accepted, as_proposal, drafts, propose
+from perfagent.optimizers.candidates import TUNABLE, Candidate
+from perfagent.optimizers.candidates import candidates as candidates_of
+from perfagent.optimizers.propose import as_proposal, propose
 
 WORTH = 0.02
 """A gain below this is none: it is what the same server varies by."""
@@ -32,21 +32,6 @@ TIE = 0.01
 """Gains nearer to each other than this are alike, and the smaller change is preferred."""
 MOST_REPLICAS = 64
 REPLICAS_DRAWS = 5
-FEW_TOKENS, MANY_TOKENS = 256, 65_536
-"""Of a step: between what no engine goes below by itself on a GPU and four times the largest default."""
-MANY_SEATS = 4096
-TUNABLE = frozenset(
-    {
-        Cause.BATCH_LIMIT,
-        Cause.KV_CAPACITY,
-        Cause.PREFILL_BUDGET,
-        Cause.LONG_PROMPT_INTERFERENCE,
-        Cause.DECODE_BANDWIDTH,
-        Cause.OVERLOAD,
-    }
-)
-"""Causes that the twin plays, so that every setting it knows may answer them. What a prefix cache would find is not
-told while it is off, and other causes lie outside the scheduler: there the rules' word stands."""
 _TOLD = {
     Figure.TTFT_MEAN: (Metric.TTFT, -1),
     Figure.ITL_MEAN: (Metric.ITL, -1),
@@ -85,16 +70,6 @@ class Tuned:
     """Candidates that were played."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    finding: Finding
-    draft: Draft
-    change: Change
-    by_rule: bool
-    size: tuple[bool, float]
-    """What it costs to be wrong: whether answers may change, and how far the value moves."""
-
-
 def search(
     diagnosis: Diagnosis,
     config: EffectiveConfig,
@@ -108,7 +83,7 @@ def search(
     Better is more goodput: tokens of answers within the latency objectives. Without any, it is throughput over time in
     the system. Never a candidate that may break an objective which holds today.
     """
-    candidates = list(_candidates(diagnosis, config, forecaster))
+    candidates = list(candidates_of(diagnosis, config, forecaster.of.server))
     screened, asked = _screened(
         candidates, forecaster, objectives, lambda share: progress(0.7 * share), effort.screening
     )
@@ -140,12 +115,12 @@ def search(
 
 
 def _screened(
-    candidates: Sequence[_Candidate],
+    candidates: Sequence[Candidate],
     forecaster: Forecaster,
     objectives: Sequence[Objective],
     progress: Callable[[float], None],
     draws: int,
-) -> tuple[list[tuple[float, _Candidate]], int]:
+) -> tuple[list[tuple[float, Candidate]], int]:
     """All that would start, make a difference and break no objective, best first by a few draws; how many were played.
 
     Values of one knob rise: once one makes no difference to the one before, those beyond it make none either.
@@ -154,7 +129,7 @@ def _screened(
         return [], 0
     unchanged = [run.figures for run in forecaster.predict((), draws=draws, nudged=0).runs]
     asked = 0
-    found: list[tuple[float, _Candidate]] = []
+    found: list[tuple[float, Candidate]] = []
     latest: dict[Knob, list[Mapping[Figure, float]]] = {}
     still: set[Knob] = set()
     for turn, candidate in enumerate(candidates):
@@ -174,49 +149,6 @@ def _screened(
         if figures != unchanged and _keeps(prediction, objectives):
             found.append((float(np.median(_gains(prediction, objectives))), candidate))
     return sorted(found, key=lambda one: _preference(*one)), asked
-
-
-def _candidates(diagnosis: Diagnosis, config: EffectiveConfig, forecaster: Forecaster) -> Iterator[_Candidate]:
-    """What may help by the engine's table, each once."""
-    server = forecaster.of.server
-    seen: set[Change] = set()
-    told = [(finding, draft, True) for finding, draft in drafts(diagnosis, config) if finding.cause in TUNABLE]
-    more = [(finding, draft, False) for finding, draft in _around(diagnosis, forecaster)]
-    for finding, draft, by_rule in (*told, *more):
-        change = accepted(draft, config, server.engine)
-        if change is None or change in seen or server.values.get(draft.knob) == change[0][1]:
-            continue
-        seen.add(change)
-        alters = any(engines.alters_answers(server.engine, knob, value) for knob, value in change)
-        size = (alters, _moved(server.values.get(draft.knob), change[0][1]))
-        yield _Candidate(finding, draft, change, by_rule, size)
-
-
-def _around(diagnosis: Diagnosis, forecaster: Forecaster) -> Iterator[tuple[Finding, Draft]]:
-    """Powers of two of what runs at once and of a step's tokens, up and down, for the worst finding."""
-    finding = next((each for each in diagnosis.findings if each.cause in TUNABLE), None)
-    if finding is None:
-        return
-    values, seats = forecaster.of.server.values, forecaster.of.server.rules.seats
-    knob = Knob.MAX_ACTIVE_SEQS if Knob.MAX_ACTIVE_SEQS in values else Knob.MAX_NUM_SEQS
-    for number in _powers(1, MANY_SEATS):
-        risk = "more requests wait" if number < seats else "gaps between tokens grow with the batch"
-        yield finding, _draft(knob, number, f"Let {number} requests run at once instead of {seats}.", risk)
-    budget = values.get(Knob.MAX_NUM_BATCHED_TOKENS)
-    if not isinstance(budget, int) or isinstance(budget, bool):
-        return
-    for number in _powers(FEW_TOKENS, MANY_TOKENS):
-        risk = "long prompts take more steps" if number < budget else "the slowest gaps grow while prompts are read"
-        words = f"Compute up to {number} tokens per step instead of {budget}."
-        yield finding, _draft(Knob.MAX_NUM_BATCHED_TOKENS, number, words, risk)
-
-
-def _draft(knob: Knob, value: int, words: str, risk: str) -> Draft:
-    return Draft(Optimizer.BATCHING, knob, (value,), words, (), (risk,), 1.0)
-
-
-def _powers(low: int, high: int) -> list[int]:
-    return [2**power for power in range(int(log2(low)), int(log2(high)) + 1)]
 
 
 def _gains(prediction: Prediction, objectives: Sequence[Objective]) -> NDArray[np.float64]:
@@ -263,18 +195,12 @@ def _holds(value: float, objective: Objective) -> bool:
     return value >= objective.target
 
 
-def _preference(gain: float, candidate: _Candidate) -> tuple[float, bool, float]:
+def _preference(gain: float, candidate: Candidate) -> tuple[float, bool, float]:
     return (-round(gain / TIE), *candidate.size)
 
 
-def _moved(now: object, then: object) -> float:
-    if isinstance(now, int | float) and isinstance(then, int | float) and now > 0 and then > 0:
-        return abs(log2(then / now))
-    return 1.0
-
-
 def _proposal(
-    candidate: _Candidate, prediction: Prediction, chance: float, config: EffectiveConfig, engine: str, priority: int
+    candidate: Candidate, prediction: Prediction, chance: float, config: EffectiveConfig, engine: str, priority: int
 ) -> Proposal:
     """The change with the twin's expectations in place of rules of thumb."""
     plain = as_proposal(candidate.finding, candidate.draft, candidate.change, config, engine, priority=priority)
@@ -311,13 +237,20 @@ def _both(prediction: Prediction) -> Iterator[tuple[Run, Run]]:
 
 def _replicas(forecaster: Forecaster, objectives: Sequence[Objective]) -> int | None:
     """The smallest of a few numbers of replicas, each with its share of the load, that keeps the objectives; without
-    any, that leaves hardly anybody waiting."""
+    any that the twin plays, that leaves hardly anybody waiting."""
     of = forecaster.of
     for times in (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, MOST_REPLICAS):
         share = Load(scale=1 / times).of(of.demand)
         runs = [forecaster.after(turn, of.server, share) for turn in range(REPLICAS_DRAWS)]
-        holding = [_holding(runs, objective) for objective in objectives]
+        holding = [_holding(runs, of_each(objective, times)) for objective in objectives]
+        played = [one for one in holding if one is not None]
         waiting = float(np.median([run.figures[Figure.WAITING] for run in runs]))
-        if all(one is None or one >= KEPT for one in holding) if objectives else waiting < 1:
+        if all(one >= KEPT for one in played) if played else waiting < 1:
             return times
     return None
+
+
+def of_each(objective: Objective, replicas: int) -> Objective:
+    """What is left of an objective for each of so many replicas: throughput and queues are told of all together."""
+    together = objective.metric in (SloMetric.THROUGHPUT, SloMetric.QUEUE_SIZE)
+    return replace(objective, target=objective.target / replicas) if together else objective

@@ -321,6 +321,24 @@ def test_what_no_number_of_replicas_brings_has_none_told() -> None:
     assert tuned(*STUCK, objectives=(Objective(SloMetric.ITL, 0.001),)).replicas is None
 
 
+def test_objectives_that_the_twin_does_not_play_leave_the_queue_to_say_how_many_replicas() -> None:
+    assert tuned(*STUCK, objectives=(Objective(SloMetric.ERROR_RATE, 0.01),)).replicas == tuned(*STUCK).replicas
+
+
+def test_all_replicas_together_bring_a_throughput_and_keep_a_queue() -> None:
+    today = asker(*STUCK).today(0).figures[Figure.THROUGHPUT]
+    more = Objective(SloMetric.THROUGHPUT, 1.5 * today, Comparison.GREATER_THAN)
+    replicas = tuned(*STUCK, objectives=(more,)).replicas
+    assert replicas is not None
+    assert all(
+        replicas * run.figures[Figure.THROUGHPUT] >= more.target for run in with_replicas(asker(*STUCK), replicas)
+    )
+    short = Objective(SloMetric.QUEUE_SIZE, 1.0)
+    replicas = tuned(*STUCK, objectives=(short,)).replicas
+    assert replicas is not None
+    assert all(replicas * run.figures[Figure.WAITING] <= 1.0 for run in with_replicas(asker(*STUCK), replicas))
+
+
 # Whatever the server
 
 
