@@ -20,6 +20,7 @@ from perfagent.forecast.fitted import expectation
 from perfagent.forecast.knowledge import OVERLAP, key_of, learned_from, recall
 from perfagent.forecast.server import Server, known
 from perfagent.optimizers import THOROUGH, Effort, Tuned, search
+from perfagent.optimizers.search import of_each
 from perfagent.ports import Knowledge
 from perfagent.twin.belief import Belief
 
@@ -47,7 +48,14 @@ class _Answer:
     causes: tuple[Cause, ...]
     config: EffectiveConfig
     objectives: tuple[Objective, ...]
+    machine: Machine
+    targets: tuple[str, ...]
     tuned: Tuned
+
+    @property
+    def asked(self) -> tuple[object, ...]:
+        """What was asked: another answer follows from anything else."""
+        return (self.causes, self.config, self.objectives, self.machine, self.targets)
 
 
 class Foresight:
@@ -101,13 +109,15 @@ class Foresight:
         """
         one = busiest(replicas)
         causes = tuple(finding.cause for finding in diagnosis.findings)
+        targets = tuple(each.window.target for each in replicas)
         async with self._turn:
             known = self._answers.pop(service, None)
-            asked = (causes, config, tuple(objectives))
+            asked = (causes, config, tuple(objectives), one.machine, targets)
             fresh = known is not None and 0 <= diagnosis.end_s - known.at_s < REUSED_S
-            if known is None or not fresh or (known.causes, known.config, known.objectives) != asked:
+            if known is None or not fresh or known.asked != asked:
                 asker = Forecaster(self._case(service, one, one.window.end_s), widening=self._widening())
-                tuned = await asyncio.to_thread(search, diagnosis, config, asker, objectives, effort=self._effort)
+                its_part = [of_each(objective, len(replicas)) for objective in objectives]
+                tuned = await asyncio.to_thread(search, diagnosis, config, asker, its_part, effort=self._effort)
                 known = _Answer(diagnosis.end_s, *asked, tuned)
             self._answers[service] = known
             while len(self._answers) > MOST_KEPT:

@@ -20,8 +20,8 @@ from perfagent.domain.slo import Comparison, Objective, SloMetric, Statistic
 from perfagent.emulator.setup import StartFailed, prepare
 from perfagent.forecast import Case, Figure, Forecaster, Load, Run, case
 from perfagent.forecast import server as servers
-from perfagent.optimizers import Effort, Tuned, propose, search
-from perfagent.optimizers.search import KEPT, REPLICAS_DRAWS, SURE, TUNABLE
+from perfagent.optimizers import TUNABLE, Effort, Tuned, propose, search
+from perfagent.optimizers.search import KEPT, REPLICAS_DRAWS, SURE
 from support import fleets
 from unit.forecast import watched
 

@@ -1,0 +1,235 @@
+"""The twin on behalf of callers: what is asked of it, and what is not asked again."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from perfagent import foresight
+from perfagent.analysis import diagnose
+from perfagent.domain.errors import InvalidInput
+from perfagent.domain.finding import Cause, Diagnosis, Evidence, Finding, Severity, Symptom
+from perfagent.domain.knob import EffectiveConfig, Knob
+from perfagent.domain.machine import Machine
+from perfagent.domain.metric import Metric
+from perfagent.domain.slo import Comparison, Objective, SloMetric
+from perfagent.domain.window import Window, increase, lifetime
+from perfagent.forecast import Figure, Load
+from perfagent.foresight import REUSED_S, Foresight, Replica, busiest
+from perfagent.optimizers import Effort, Tuned
+from perfagent.store.memory import MemoryKnowledge
+from support import fleets
+from support.windows import window
+from unit.forecast import watched
+
+FLAGS = ("--max-num-seqs=4",)
+QUICK = Effort(screening=2, finalists=2, doubtful=1, draws=4)
+STUCK = (*FLAGS, "--max-num-active-seqs=4")
+"""Two limits on what runs at once: to raise one of them changes nothing."""
+BUDGET = (*FLAGS, "--max-num-batched-tokens=2000")
+
+
+@cache
+def seen(rate_per_s: float = 2.0, *flags: str) -> Window:
+    """Half a minute of a server whose four seats are always taken."""
+    whole = watched.window(*(flags or FLAGS), rate_per_s=rate_per_s, slowness=3.0)
+    part = whole.between(whole.start_s, whole.start_s + 30)
+    assert part is not None
+    return part
+
+
+def replica(of: Window | None = None, *flags: str, machine: Machine = Machine("l40s")) -> Replica:  # noqa: B008
+    launch = fleets.launch(watched.EMULATED, *(flags or FLAGS))
+    return Replica(of or seen(), watched.config(*(flags or FLAGS)), launch, machine)
+
+
+def finding(cause: Cause) -> Finding:
+    evidence = (Evidence(Metric.RUNNING, "mean while others wait", 4, 4, "running below the limit"),)
+    return Finding(cause, Symptom.QUEUE_BUILDUP, Severity.HIGH, 0.9, "r1", "…", evidence)
+
+
+def diagnosis(*causes: Cause, later_s: float = 0.0) -> Diagnosis:
+    """These findings. Of those that the twin does not play the answer is quickly found, and a new one each time."""
+    of = diagnose(seen(), watched.config(*FLAGS))
+    return replace(of, findings=tuple(finding(cause) for cause in causes), end_s=of.end_s + later_s)
+
+
+CACHE = diagnosis(Cause.PREFIX_CACHE)
+
+
+class Asking:
+    """One foresight that is asked several times."""
+
+    def __init__(self, effort: Effort = QUICK) -> None:
+        self.of = Foresight(MemoryKnowledge(), effort)
+
+    async def __call__(
+        self,
+        about: Diagnosis = CACHE,
+        service: str = "chat",
+        replicas: Sequence[Replica] | None = None,
+        config: EffectiveConfig | None = None,
+        objectives: Sequence[Objective] = (),
+    ) -> Tuned:
+        replicas = [replica()] if replicas is None else replicas
+        return await self.of.tune(service, replicas, about, config or watched.config(*FLAGS), objectives)
+
+
+@pytest.fixture
+def asking() -> Asking:
+    return Asking()
+
+
+# Whom it is about
+
+
+def test_the_busiest_replica_answered_most() -> None:
+    one, other, idle = (replica(window(finished=words)) for words in ("1000 1001 1003", "0 5 10", "5000 5000 5000"))
+    assert busiest([one, other, idle]) is other
+    assert busiest([other, one, idle]) is other
+
+
+def test_a_replica_whose_answers_are_not_counted_is_not_the_busiest() -> None:
+    silent, one = replica(window(running="4 4 4")), replica(window(finished="0 1 2"))
+    assert busiest([silent, one]) is one
+    assert busiest([silent]) is silent
+
+
+def test_of_no_replica_nothing_can_be_told() -> None:
+    with pytest.raises(InvalidInput, match="no replica"):
+        busiest([])
+
+
+async def test_a_change_is_predicted_for_the_busiest_replica(asking: Asking) -> None:
+    calm = replica(seen(0.5))
+    found = await asking.of.predict("chat", [calm, replica()], ((Knob.MAX_NUM_SEQS, 16),), Load())
+    waiting = found.figures[Figure.WAITING].now
+    assert waiting is not None
+    assert waiting > 10
+    assert len(found.runs) == 4
+
+
+# The same question
+
+
+async def test_findings_are_answered_with_what_the_twin_expects(asking: Asking) -> None:
+    found = await asking(diagnosis(Cause.BATCH_LIMIT))
+    assert found.asked > 0
+    assert found.proposals[0].change[0][0] is Knob.MAX_NUM_SEQS
+    assert found.proposals[0].forecast
+
+
+async def test_the_same_question_is_not_asked_twice_within_a_minute(asking: Asking) -> None:
+    first = await asking()
+    assert await asking() is first
+    assert await asking(diagnosis(Cause.PREFIX_CACHE, later_s=REUSED_S - 1)) is first
+
+
+async def test_whoever_asks_meanwhile_gets_the_same_answer(asking: Asking) -> None:
+    answers = await asyncio.gather(*(asking() for _ in range(3)))
+    assert all(answer is answers[0] for answer in answers)
+
+
+@pytest.mark.parametrize("later_s", [REUSED_S, -1.0])
+async def test_after_a_minute_it_is_asked_again_and_so_it_is_of_an_earlier_window(
+    asking: Asking, later_s: float
+) -> None:
+    first = await asking()
+    again = await asking(diagnosis(Cause.PREFIX_CACHE, later_s=later_s))
+    assert again is not first
+    assert await asking(diagnosis(Cause.PREFIX_CACHE, later_s=later_s)) is again
+
+
+async def again_with(asking: Asking, what: str) -> Tuned:
+    match what:
+        case "other findings":
+            return await asking(diagnosis(Cause.PREFIX_CACHE, Cause.HOST_BOUND))
+        case "other settings":
+            return await asking(config=watched.config(*BUDGET))
+        case "other objectives":
+            return await asking(objectives=(Objective(SloMetric.TTFT, 1.0),))
+        case "another GPU":
+            return await asking(replicas=[replica(machine=watched.L40S)])
+        case "another server":
+            other = Window(tuple(replace(each, target="r2") for each in seen().snapshots))
+            return await asking(replicas=[replica(other)])
+        case _:
+            return await asking(service="batch")
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["other findings", "other settings", "other objectives", "another GPU", "another server", "another service"],
+)
+async def test_another_question_is_asked(asking: Asking, what: str) -> None:
+    first = await asking()
+    again = await again_with(asking, what)
+    assert again is not first
+    assert await again_with(asking, what) is again
+
+
+async def test_only_so_many_answers_are_kept_and_those_asked_for_lately(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foresight, "MOST_KEPT", 2)
+    a, b = await asking(service="a"), await asking(service="b")
+    assert await asking(service="a") is a
+    c = await asking(service="c")
+    assert await asking(service="a") is a
+    assert await asking(service="c") is c
+    assert await asking(service="b") is not b
+
+
+# Objectives of a service
+
+
+async def test_what_all_replicas_bring_together_is_asked_of_each_in_part() -> None:
+    """No setting helps. One has no more to do than twice what it does; two have, and twice as many would do it."""
+    stuck = replica(seen(2.0, *STUCK), *STUCK)
+    today = increase(stuck.window, Metric.GENERATION_TOKENS)
+    assert today is not None
+    wanted = Objective(SloMetric.THROUGHPUT, 3 * today / stuck.window.span_s, Comparison.GREATER_THAN)
+    asking = Asking(Effort(screening=2, finalists=1, doubtful=0, draws=16))
+    about = diagnosis(Cause.BATCH_LIMIT)
+    config = watched.config(*STUCK)
+    assert (await asking(about, "one", [stuck], config, [wanted])).replicas is None
+    assert (await asking(about, "two", [stuck, stuck], config, [wanted])).replicas == 2
+
+
+# What cannot be told
+
+
+@pytest.mark.parametrize(
+    ("of", "reason"),
+    [
+        (lambda: lifetime(seen().snapshots[-1]), "one scrape is no window"),
+        (lambda: window(finished="0 5 10", running="4 4 4"), "how many tokens the KV cache holds"),
+        (lambda: window(finished="0 5 10", running="4 4 4", kv_capacity="9999x3"), "no load to predict with"),
+        (lambda: Window(seen().snapshots[:2]), "no request finished|never busy enough"),
+    ],
+)
+async def test_where_a_window_tells_nothing_that_is_said(asking: Asking, of: Callable[[], Window], reason: str) -> None:
+    with pytest.raises(InvalidInput, match=reason):
+        await asking(replicas=[replica(of())])
+    with pytest.raises(InvalidInput, match=reason):
+        await asking.of.predict("chat", [replica(of())], (), Load())
+
+
+async def test_a_question_that_could_not_be_answered_holds_up_nobody(asking: Asking) -> None:
+    first = await asking()
+    for _ in range(2):
+        with pytest.raises(InvalidInput):
+            await asking(service="new", replicas=[replica(lifetime(seen().snapshots[-1]))])
+    assert await asking() is first
+
+
+async def test_the_event_loop_turns_while_the_twin_is_asked(asking: Asking) -> None:
+    question = asyncio.create_task(asking(diagnosis(Cause.BATCH_LIMIT)))
+    turns = 0
+    while not question.done():
+        await asyncio.sleep(0.001)
+        turns += 1
+    assert (await question).proposals
+    assert turns > 3
