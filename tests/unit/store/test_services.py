@@ -1,16 +1,22 @@
 """One contract, two ways to keep services."""
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from sqlalchemy import update
 
 from perfagent.domain.errors import NotFound, StoreFailed
 from perfagent.domain.knob import LaunchConfig
+from perfagent.domain.machine import Machine, ModelShape
 from perfagent.domain.service import Policy, Service
 from perfagent.domain.share import Share
 from perfagent.domain.slo import Comparison, Objective, SloMetric, Statistic
 from perfagent.domain.snapshot import Target
 from perfagent.ports import Services
-from perfagent.store.database import Database
+from perfagent.store.codec import decode_service, encode_service
+from perfagent.store.database import Database, open_database
 from perfagent.store.memory import MemoryServices
 from perfagent.store.services import SqlServices
 from perfagent.store.tables import SERVICES
@@ -24,6 +30,7 @@ CHAT = Service(
     policy=Policy((Share(25), Share(100)), "always"),
     launch=LaunchConfig(("--max-num-seqs", "8", "--enable-prefix-caching"), (("VLLM_USE_V1", "1"),)),
     release="0.26.0",
+    machine=Machine("h200", 2, ModelShape(8e9, 32, 8, 128, 4096, weight_bytes=1.0)),
 )
 PLAIN = Service("batch", "tgi", ())
 
@@ -63,6 +70,19 @@ def test_a_deleted_service_is_gone(services: Services) -> None:
 def test_what_is_not_there_cannot_be_deleted(services: Services) -> None:
     with pytest.raises(NotFound, match="no service 'chat'"):
         services.delete("chat")
+
+
+def test_a_service_is_there_after_a_restart(tmp_path: Path) -> None:
+    with open_database(tmp_path / "agent.db") as before:
+        SqlServices(before).put(CHAT)
+    with open_database(tmp_path / "agent.db") as after:
+        assert SqlServices(after).get("chat") == CHAT
+
+
+def test_of_a_service_that_was_kept_before_machines_were_none_is_known() -> None:
+    kept = json.loads(encode_service(CHAT))
+    del kept["machine"]
+    assert decode_service(1, json.dumps(kept)) == replace(CHAT, machine=Machine())
 
 
 def test_a_service_that_cannot_be_read_is_not_passed_over(database: Database) -> None:
