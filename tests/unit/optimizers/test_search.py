@@ -35,7 +35,7 @@ STUCK = ("--max-num-seqs=4", "--max-num-active-seqs=4")
 """Two limits on what runs at once: to raise one of them changes nothing."""
 ROOMY = ("--max-num-seqs=64",)
 STARVED = ("--num-gpu-blocks-override=160", "--max-model-len=2400")
-LONG_S = 30.0
+LONG_S = 24.0
 """So much of a server that was empty at first is enough to see that its seats are always taken."""
 RATE_PER_S = 2.0
 """What four seats serve half of."""
@@ -357,7 +357,7 @@ MEMORY = {"vllm": "--gpu-memory-utilization", "sglang": "--mem-fraction-static",
     told=st.sampled_from(["all", "gpu", "nothing", "cpu"]),
     seed=st.integers(0, 5),
 )
-@settings(max_examples=max(3, settings().max_examples // 6))
+@settings(max_examples=max(2, settings().max_examples // 8))
 def test_every_proposal_is_one_that_the_engine_takes_and_that_changes_something(
     engine: str,
     gpu: str,
