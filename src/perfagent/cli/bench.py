@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -17,7 +18,8 @@ from perfagent.bench.recorded import diagnose_recorded, labelled
 from perfagent.bench.scenario import Split
 from perfagent.bench.scenarios import diagnose_scenarios
 from perfagent.bench.score import by_agent, by_rules, score
-from perfagent.cli.bench_table import forecasts_table, table
+from perfagent.bench.tuning import METHODS, better, solve_all
+from perfagent.cli.bench_table import forecasts_table, table, tuning_table
 from perfagent.cli.output import Exit, Format, emit, err, fail
 from perfagent.domain.errors import InvalidInput
 
@@ -89,6 +91,33 @@ def twin(
         "each": [asdict(one) | {"change": dict(one.change), "error": one.error, "holds": one.holds} for one in found],
     }
     emit(data, output, forecasts_table)
+
+
+@bench.command()
+def tuning(
+    problems: Annotated[int, typer.Option(min=1, max=1000, help="How many servers with a load.")] = 20,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How often each is tried, with other luck.")] = 30,
+    output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TABLE,
+) -> None:
+    """Find the best setting of emulated servers in a few live trials, and hold that against other ways to search."""
+    solved = solve_all(problems, seeds, METHODS)
+    found = [one for each in _watched(solved, problems, "problems") for one in each]
+    methods = {name: [one for one in found if one.method == name] for name in METHODS}
+    data = {
+        "problems": problems,
+        "seeds": seeds,
+        "methods": {
+            name: {
+                "reached_median": median(one.reached for one in of),
+                "reached_tenth": sorted(one.reached for one in of)[len(of) // 10],
+                "trials_median": median(one.trials for one in of),
+                "p_twin_is_better": None if name == "twin" else better(found, "twin", name),
+            }
+            for name, of in methods.items()
+        },
+        "each": [asdict(one) for one in found],
+    }
+    emit(data, output, tuning_table)
 
 
 def scored(outcomes: list[Outcome], *, ablation: bool = False) -> dict[str, Any]:

@@ -49,6 +49,19 @@ def forecasts_table(data: dict[str, Any]) -> None:
     out.print(told)
 
 
+def tuning_table(data: dict[str, Any]) -> None:
+    """How near the best each method came."""
+    out.print(f"{data['problems']} problems, {data['seeds']} times each", style="bold")
+    told = Table(box=None, header_style="dim")
+    for column in ("", "of the best, median", "worst tenth", "live trials", "p that the twin is not better"):
+        told.add_column(column)
+    for name, of in data["methods"].items():
+        p = of["p_twin_is_better"]
+        shares = (f"{of[key]:.1%}" for key in ("reached_median", "reached_tenth"))
+        told.add_row(name, *shares, f"{of['trials_median']:.0f}", "–" if p is None else f"{p:.2g}")
+    out.print(told)
+
+
 def _ablation(ablation: dict[str, Any], top1: dict[str, float | None]) -> None:
     causes = Table(box=None, header_style="dim")
     for column in ("cause", "right", "share of these lost without"):

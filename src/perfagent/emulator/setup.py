@@ -19,11 +19,7 @@ from perfagent.engines.settings import effective
 from perfagent.engines.spec import EngineSpec
 from perfagent.twin import SchedulerRules, StepTime
 from perfagent.twin.data_types import DataTypes, bytes_per_number
-from perfagent.twin.gpus import ACTIVATION_NUMBERS, GIB, USABLE, Gpu
-
-OVERHEAD_BYTES = 1.0 * GIB
-"""CUDA context, graphs and communication buffers of a small model."""
-
+from perfagent.twin.gpus import ACTIVATION_NUMBERS, GIB, OVERHEAD_BYTES, USABLE, Gpu
 
 _LEAST = {
     Knob.MAX_NUM_SEQS: 1,

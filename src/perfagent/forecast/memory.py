@@ -11,7 +11,7 @@ from perfagent.domain.knob import Knob, KnobValue
 from perfagent.domain.machine import CPU, Machine, ModelShape
 from perfagent.engines.habits import Habits, MemoryShare, whole
 from perfagent.twin.data_types import FULL_BYTES, DataTypes
-from perfagent.twin.gpus import ACTIVATION_NUMBERS, USABLE, gpu
+from perfagent.twin.gpus import ACTIVATION_NUMBERS, GIB, OVERHEAD_BYTES, USABLE, gpu
 
 QUANTISED_SHARE = 0.91
 """Of a model's parameters; embeddings and the output layer stay in 16 bits. By the cards' shapes they are 13 % of
@@ -25,6 +25,8 @@ _Settings = tuple[Mapping[Knob, KnobValue], DataTypes]
 def tokens_after(tokens: float, machine: Machine, habits: Habits, before: _Settings, after: _Settings) -> float:
     """KV capacity in tokens after a change. Raises `InvalidInput` where nobody can tell, or nothing fits."""
     (old, _), (new, _) = before, after
+    if old != new:
+        _check_activations(machine, habits, new)
     cap = whole(new, Knob.KV_CACHE_TOKENS)
     if cap is not None and habits.cap_counts_blocks:
         return float(cap * (whole(new, Knob.BLOCK_SIZE) or habits.block_size))
@@ -87,6 +89,21 @@ def _activations_added(
     if was == will or habits.memory_share is MemoryShare.STATIC or machine.shape is None or machine.gpu == CPU:
         return 0.0
     return FULL_BYTES * ACTIVATION_NUMBERS * machine.shape.heads_width * (will - was)
+
+
+def _check_activations(machine: Machine, habits: Habits, values: Mapping[Knob, KnobValue]) -> None:
+    """Raises `InvalidInput` where a share that is for weights and cache alone leaves too little for the largest step."""
+    share, tokens = values.get(Knob.GPU_MEMORY_UTILIZATION), whole(values, Knob.MAX_NUM_BATCHED_TOKENS)
+    told = machine.gpu not in (None, CPU) and machine.shape is not None and isinstance(share, int | float)
+    if habits.memory_share is not MemoryShare.STATIC or not told or tokens is None:
+        return
+    total = gpu(machine.gpu or "").memory_bytes * machine.gpus
+    width = _shape(machine, Knob.MAX_NUM_BATCHED_TOKENS).heads_width
+    needed = FULL_BYTES * ACTIVATION_NUMBERS * width * tokens + OVERHEAD_BYTES * machine.gpus
+    if float(share or 0.0) * total + needed > USABLE * total:
+        raise InvalidInput(
+            f"the server would run out of memory: steps of {tokens} tokens need {needed / GIB:.1f} GiB beside its share"
+        )
 
 
 def _shape(machine: Machine, knob: Knob) -> ModelShape:

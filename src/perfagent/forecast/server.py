@@ -49,7 +49,10 @@ class Server:
     release: str | None
     machine: Machine
     launch: LaunchConfig
+    given: Mapping[Knob, KnobValue]
+    """Settings that were told, read back or assumed: what follows from none of the others."""
     values: Mapping[Knob, KnobValue]
+    """All settings, those at a default included; some defaults hang on what is given."""
     types: DataTypes
     kv_tokens: float
     """Tokens whose attention state fits, as the server says it."""
@@ -84,13 +87,14 @@ def known(window: Window, config: EffectiveConfig, launch: LaunchConfig, machine
     """The replica as it is set now. Raises `InvalidInput` where its KV capacity is in no metric and no setting."""
     notes = []
     given = {knob: setting.value for knob, setting in config.settings.items()}
-    values = {**habits_of(window.engine).defaults(_host(machine, given), given), **given}
+    values = resolved(window.engine, machine, given)
     if machine.gpu is None:
         notes.append("the GPU is not known: settings left at a default that depends on it are taken at their smallest")
     ran = max((n for _, n in levels(window, Metric.RUNNING)), default=0.0)
     seats = whole(values, Knob.MAX_NUM_SEQS)
     if Knob.MAX_NUM_SEQS not in given and seats is not None and ran > seats:
-        values[Knob.MAX_NUM_SEQS] = int(ran)
+        given[Knob.MAX_NUM_SEQS] = int(ran)
+        values = resolved(window.engine, machine, given)
         notes.append(f"{ran:.0f} requests ran at once, so as many seats are assumed")
     types = data_types(values)
     if types is None:
@@ -100,7 +104,7 @@ def known(window: Window, config: EffectiveConfig, launch: LaunchConfig, machine
         tokens = _capped(values, window.engine)
     if tokens is None:
         raise InvalidInput("nothing tells how many tokens the KV cache holds: name it as kv_cache_tokens")
-    return Server(window.engine, config.release, machine, launch, values, types, tokens, tuple(notes))
+    return Server(window.engine, config.release, machine, launch, given, values, types, tokens, tuple(notes))
 
 
 def changed(server: Server, change: Change) -> Server:
@@ -108,7 +112,8 @@ def changed(server: Server, change: Change) -> Server:
     for knob, value in change:
         if (knob not in PLAYED or (knob, value) in UNTOLD) and server.values.get(knob) != value:
             raise InvalidInput(f"{knob}={value}: the twin does not play that, so nobody can tell what it would do")
-    values = {**server.values, **dict(change)}
+    given = {**server.given, **dict(change)}
+    values = resolved(server.engine, server.machine, given)
     types = data_types(values)
     if types is None:
         raise InvalidInput("that data type needs a checkpoint of its own: nothing is known of its speed")
@@ -121,7 +126,12 @@ def changed(server: Server, change: Change) -> Server:
         raise InvalidInput(
             f"the server would not start: the KV cache would hold {tokens:.0f} tokens, one request may have {longest}"
         )
-    return replace(server, values=values, types=types, kv_tokens=tokens)
+    return replace(server, given=given, values=values, types=types, kv_tokens=tokens)
+
+
+def resolved(engine: str, machine: Machine, given: Mapping[Knob, KnobValue]) -> dict[Knob, KnobValue]:
+    """All settings in force with these given."""
+    return {**habits_of(engine).defaults(_host(machine, given), given), **given}
 
 
 def data_types(values: Mapping[Knob, KnobValue]) -> DataTypes | None:

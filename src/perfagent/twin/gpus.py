@@ -13,6 +13,8 @@ GIB = 2.0**30
 USABLE = 0.98
 """Share of a GPU's memory that a process can have; driver and context take the rest, and graph capture at 0.98 of it
 is where vLLM is reported to die (vllm-project/vllm issue 57475)."""
+OVERHEAD_BYTES = 1.0 * GIB
+"""CUDA context, graphs and communication buffers of a small model."""
 ACTIVATION_NUMBERS = 16
 """16-bit numbers per token and unit of model width that the largest step needs at its peak: queries, keys, values,
 output and two MLP intermediates of about 3.5 widths, with what the allocator wastes."""

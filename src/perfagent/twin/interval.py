@@ -1,7 +1,7 @@
 """The accounting of one stretch of an engine's time, as far as its metrics tell."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp
 
 IDLE_SHARE = 0.02  # of the time, at most, may a busy interval have been idle
@@ -77,6 +77,8 @@ def merged(intervals: Iterable[Interval], prompts: int = 10) -> list[Interval]:
     for interval in intervals:
         if not interval.busy:
             continue
+        if interval.idle_s is None:  # joined to a neighbour, what excludes idle time here may no longer be seen
+            interval = replace(interval, idle_s=0.0)
         if rows and rows[-1].prompts < prompts:
             rows[-1] += interval
         else:

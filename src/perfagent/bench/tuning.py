@@ -1,0 +1,251 @@
+"""How near the best setting do a few live trials get?
+
+A problem is an emulated server with hidden speed, its load, its objectives and a bad start. Every method may try settings
+live, a few minutes each, and keeps the one that measured best; what that is really worth is known from long runs of every
+setting on the grid. Ours looks at the metrics of each trial, asks the twin and applies its first proposal.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+from perfagent import engines
+from perfagent.analysis import diagnose
+from perfagent.bench.cores import over_cores
+from perfagent.bench.play import play as play_pages
+from perfagent.bench.scenario import Kind, Scenario, capacity_per_s, pick
+from perfagent.collectors.page import PageReader
+from perfagent.domain.errors import AgentError
+from perfagent.domain.knob import Knob, LaunchConfig, change_of
+from perfagent.domain.machine import Machine as Told
+from perfagent.domain.slo import Objective, SloMetric
+from perfagent.domain.window import Window
+from perfagent.emulator.model import model
+from perfagent.emulator.setup import Machine, Setup, StartFailed, prepare
+from perfagent.forecast import Forecaster, case
+from perfagent.forecast.demand import Sample
+from perfagent.forecast.play import play
+from perfagent.optimizers import Effort, search
+from perfagent.twin import Lengths, Workload
+from perfagent.twin.belief import Belief
+from perfagent.twin.gpus import Gpu, gpu
+from perfagent.twin.hardware import Hardware
+
+Setting = tuple[int, int]
+"""Requests that run at once, and tokens of a step."""
+GRID: tuple[Setting, ...] = tuple(
+    (2**seats, 2**tokens) for seats in range(2, 11) for tokens in range(9, 15) if seats <= tokens
+)
+"""Powers of two from 4 to 1,024 and from 512 to 16,384."""
+COARSE: tuple[Setting, ...] = (
+    (16, 2048),
+    (64, 2048),
+    (256, 2048),
+    (1024, 2048),
+    (16, 8192),
+    (64, 8192),
+    (256, 8192),
+    (1024, 8192),
+)
+"""What one would try by hand."""
+MOST_TRIALS = 8
+TRIAL_S, WARM_S, EVERY_S = 120.0, 30.0, 5.0
+LONG_RUNS = 4
+"""Trials whose mean is what a setting is worth."""
+EFFORT = Effort(screening=6, finalists=2, doubtful=0, draws=24)
+RELEASE = "0.33.0"
+LONGEST = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A server that is set badly for its load."""
+
+    number: int
+    machine: Machine
+    sheet: str
+    """The GPU's name; it is faster or slower than its sheet says."""
+    workload: Workload
+    objectives: tuple[Objective, ...]
+    start: Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """What a method made of a problem with one seed's luck."""
+
+    method: str
+    problem: int
+    seed: int
+    trials: int
+    reached: float
+    """True value of the setting it keeps, as a share of the best one's."""
+
+
+Method = Callable[[Problem, int], list[Setting]]
+"""The settings tried live, in order."""
+
+
+def problem(number: int) -> Problem:
+    """The problem of this number."""
+    rng = np.random.default_rng([7, number])
+    sheet = pick(rng, ("h100", "a100-80", "l40s", "h200"))
+    machine = Machine("vllm", RELEASE, _off_the_sheet(rng, gpu(sheet)), model("llama-3.1-8b"))
+    prompt, output = (
+        Lengths(pick(rng, (250, 500, 1000, 2000)), 0.5, LONGEST // 2),
+        Lengths(pick(rng, (60, 150, 300)), 0.5, LONGEST // 4),
+    )
+    roomy = _prepared(machine, (1024, 8192))
+    rate = capacity_per_s(roomy, prompt.mean, output.mean) * float(rng.uniform(0.3, 0.8))
+    step_s = roomy.step_time.seconds(1, 1, round(prompt.mean), 0.0)
+    objectives = (
+        Objective(SloMetric.TTFT, pick(rng, (0.5, 1.0, 2.0)), share=0.95),
+        Objective(SloMetric.ITL, step_s * float(rng.uniform(1.5, 4.0)), share=0.95),
+    )
+    start = (pick(rng, (4, 8, 16)), pick(rng, (512, 2048, 8192)))
+    return Problem(number, machine, sheet, Workload(((0.0, min(rate, 40.0)),), prompt, output), objectives, start)
+
+
+def solve_all(problems: int, seeds: int, methods: Mapping[str, Method]) -> Iterator[list[Solved]]:
+    """Every method on every problem with every seed, problem by problem."""
+    return over_cores(partial(solve, seeds=seeds, methods=methods), range(problems), few=1)
+
+
+def solve(number: int, *, seeds: int, methods: Mapping[str, Method]) -> list[Solved]:
+    """One problem."""
+    of = problem(number)
+    worth = {setting: value for setting in GRID if (value := _worth(of, setting)) is not None}
+    best = max(worth.values())
+    found = []
+    for seed in range(seeds):
+        for name, method in methods.items():
+            tried = method(of, seed)
+            kept = max(dict.fromkeys((of.start, *tried)), key=lambda setting: _measured(of, setting, seed) or 0.0)
+            found.append(Solved(name, number, seed, len(tried), worth.get(kept, 0.0) / best if best else 1.0))
+    return found
+
+
+def by_twin(of: Problem, seed: int, most: int = MOST_TRIALS) -> list[Setting]:
+    """Look at the metrics, ask the twin, apply its first proposal, and again until it has none."""
+    now, tried, learned = of.start, list[Setting](), list[Belief]()
+    for _ in range(most):
+        then = _proposed(of, now, seed, learned)
+        if then is None or then in tried or then == of.start:
+            break
+        tried.append(then)
+        now = then
+    return tried
+
+
+def in_one_shot(of: Problem, seed: int) -> list[Setting]:
+    """The twin's first proposal, and no more."""
+    return by_twin(of, seed, 1)
+
+
+def at_random(of: Problem, seed: int) -> list[Setting]:
+    """As many settings as there are trials, drawn."""
+    rng = np.random.default_rng([8, of.number, seed])
+    return [GRID[index] for index in rng.choice(len(GRID), MOST_TRIALS, replace=False)]
+
+
+def by_hand(_: Problem, __: int) -> list[Setting]:
+    """The same eight settings for everybody."""
+    return list(COARSE)
+
+
+METHODS: Mapping[str, Method] = {
+    "twin": by_twin,
+    "one shot": in_one_shot,
+    "random": at_random,
+    "eight by hand": by_hand,
+}
+
+
+def better(found: Sequence[Solved], method: str, than: str) -> float:
+    """One-sided p of Wilcoxon's signed-rank test over pairs of the same problem and luck; 1 where all are alike."""
+    of = {
+        name: {(one.problem, one.seed): one.reached for one in found if one.method == name} for name in (method, than)
+    }
+    gaps = [value - of[than][key] for key, value in of[method].items()]
+    return float(wilcoxon(gaps, alternative="greater").pvalue) if any(gaps) else 1.0
+
+
+def _proposed(of: Problem, now: Setting, seed: int, learned: list[Belief]) -> Setting | None:
+    window, launch = _watched(of, now, seed)
+    config = engines.effective("vllm", launch, window.snapshots[-1].info, {}, RELEASE)
+    told = Told(of.sheet, 1, of.machine.model.shape)
+    try:
+        known = case(window, config, launch, told, lambda _: learned[-1] if learned else None)
+    except AgentError:
+        return None
+    learned.append(known.fitted.fit.belief)
+    tuned = search(diagnose(window, config), config, Forecaster(known), of.objectives, effort=EFFORT)
+    for proposal in tuned.proposals:
+        values = dict(proposal.change)
+        seats, tokens = values.get(Knob.MAX_NUM_SEQS, now[0]), values.get(Knob.MAX_NUM_BATCHED_TOKENS, now[1])
+        if set(values) <= {Knob.MAX_NUM_SEQS, Knob.MAX_NUM_BATCHED_TOKENS}:
+            return int(seats), int(tokens)
+    return None
+
+
+def _watched(of: Problem, setting: Setting, seed: int) -> tuple[Window, LaunchConfig]:
+    """What an agent sees of a trial."""
+    launch = _launch(of.machine, setting)
+    workload = replace(of.workload, seed=_luck(of, setting, seed))
+    scenario = Scenario(
+        of.number, Kind.HEALTHY, of.machine, launch, _prepared(of.machine, setting), workload, told=True,
+        warm_s=WARM_S, span_s=TRIAL_S, every_s=EVERY_S,
+    )  # fmt: skip
+    played = play_pages(scenario, pages=True)
+    reader = PageReader()
+    pages = zip(played.times, played.pages[0], strict=True)
+    return Window(tuple(reader.read(page.encode(), "vllm", target="trial", at_s=at_s) for at_s, page in pages)), launch
+
+
+@cache
+def _measured(of: Problem, setting: Setting, seed: int) -> float | None:
+    """Goodput of a trial; None where the server does not start."""
+    return _goodput(of, setting, _luck(of, setting, seed))
+
+
+def _worth(of: Problem, setting: Setting) -> float | None:
+    values = [_goodput(of, setting, 1_000_000 + run) for run in range(LONG_RUNS)]
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _goodput(of: Problem, setting: Setting, luck: int) -> float | None:
+    try:
+        setup = _prepared(of.machine, setting)
+    except StartFailed:
+        return None
+    requests, end_s = [], WARM_S + TRIAL_S
+    for request in replace(of.workload, seed=luck).requests():
+        if request.arrival_s >= end_s:
+            break
+        requests.append(request)
+    run = play(setup.rules, setup.step_time, Sample(requests, None), (WARM_S, end_s))
+    return run.goodput_tok_s(of.objectives)
+
+
+def _luck(of: Problem, setting: Setting, seed: int) -> int:
+    return int(np.random.default_rng([9, of.number, *setting, seed]).integers(1 << 30))
+
+
+@cache
+def _prepared(machine: Machine, setting: Setting) -> Setup:
+    return prepare(machine, _launch(machine, setting))
+
+
+def _launch(machine: Machine, setting: Setting) -> LaunchConfig:
+    knobs = {Knob.MAX_MODEL_LEN: LONGEST, Knob.MAX_NUM_SEQS: setting[0], Knob.MAX_NUM_BATCHED_TOKENS: setting[1]}
+    return engines.render("vllm", LaunchConfig(), change_of(knobs), machine.release)
+
+
+def _off_the_sheet(rng: np.random.Generator, sheet: Gpu) -> Gpu:
+    bandwidth, peak = (float(factor) for factor in np.exp(rng.normal(0, 0.25, 2)))
+    of = sheet.hardware
+    return replace(sheet, hardware=Hardware(of.bandwidth_bytes_per_s * bandwidth, of.peak_flop_per_s * peak))

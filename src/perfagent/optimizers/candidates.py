@@ -1,0 +1,89 @@
+"""What may help: the rules' answers to the findings, and the values around what is set now."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import log2
+
+from perfagent import engines
+from perfagent.domain.finding import Cause, Diagnosis, Finding
+from perfagent.domain.knob import Change, EffectiveConfig, Knob
+from perfagent.domain.proposal import Optimizer
+from perfagent.forecast.server import Server
+from perfagent.optimizers.draft import Draft
+from perfagent.optimizers.propose import accepted, drafts
+
+FEW_TOKENS, MANY_TOKENS = 256, 65_536
+"""Of a step: between what no engine goes below by itself on a GPU and four times the largest default."""
+MANY_SEATS = 4096
+TUNABLE = frozenset(
+    {
+        Cause.BATCH_LIMIT,
+        Cause.KV_CAPACITY,
+        Cause.PREFILL_BUDGET,
+        Cause.LONG_PROMPT_INTERFERENCE,
+        Cause.DECODE_BANDWIDTH,
+        Cause.OVERLOAD,
+    }
+)
+"""Causes that the twin plays, so that every setting it knows may answer them. What a prefix cache would find is not
+told while it is off, and other causes lie outside the scheduler: there the rules' word stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A change, and what it answers."""
+
+    finding: Finding
+    draft: Draft
+    change: Change
+    by_rule: bool
+    size: tuple[bool, float]
+    """What it costs to be wrong: whether answers may change, and how far the value moves."""
+
+
+def candidates(diagnosis: Diagnosis, config: EffectiveConfig, server: Server) -> Iterator[Candidate]:
+    """What may help by the engine's table, each once."""
+    seen: set[Change] = set()
+    told = [(finding, draft, True) for finding, draft in drafts(diagnosis, config) if finding.cause in TUNABLE]
+    more = [(finding, draft, False) for finding, draft in _around(diagnosis, server)]
+    for finding, draft, by_rule in (*told, *more):
+        change = accepted(draft, config, server.engine)
+        if change is None or change in seen or server.values.get(draft.knob) == change[0][1]:
+            continue
+        seen.add(change)
+        alters = any(engines.alters_answers(server.engine, knob, value) for knob, value in change)
+        size = (alters, _moved(server.values.get(draft.knob), change[0][1]))
+        yield Candidate(finding, draft, change, by_rule, size)
+
+
+def _around(diagnosis: Diagnosis, server: Server) -> Iterator[tuple[Finding, Draft]]:
+    """Powers of two of what runs at once and of a step's tokens, up and down, for the worst finding."""
+    finding = next((each for each in diagnosis.findings if each.cause in TUNABLE), None)
+    if finding is None:
+        return
+    values, seats = server.values, server.rules.seats
+    knob = Knob.MAX_ACTIVE_SEQS if Knob.MAX_ACTIVE_SEQS in values else Knob.MAX_NUM_SEQS
+    for number in _powers(1, MANY_SEATS):
+        risk = "more requests wait" if number < seats else "gaps between tokens grow with the batch"
+        yield finding, _draft(knob, number, f"Let {number} requests run at once instead of {seats}.", risk)
+    budget = values.get(Knob.MAX_NUM_BATCHED_TOKENS)
+    if not isinstance(budget, int) or isinstance(budget, bool):
+        return
+    for number in _powers(FEW_TOKENS, MANY_TOKENS):
+        risk = "long prompts take more steps" if number < budget else "the slowest gaps grow while prompts are read"
+        words = f"Compute up to {number} tokens per step instead of {budget}."
+        yield finding, _draft(Knob.MAX_NUM_BATCHED_TOKENS, number, words, risk)
+
+
+def _draft(knob: Knob, value: int, words: str, risk: str) -> Draft:
+    return Draft(Optimizer.BATCHING, knob, (value,), words, (), (risk,), 1.0)
+
+
+def _powers(low: int, high: int) -> list[int]:
+    return [2**power for power in range(int(log2(low)), int(log2(high)) + 1)]
+
+
+def _moved(now: object, then: object) -> float:
+    if isinstance(now, int | float) and isinstance(then, int | float) and now > 0 and then > 0:
+        return abs(log2(then / now))
+    return 1.0
