@@ -39,7 +39,8 @@ def test_a_fit_and_a_simulated_minute_beside_reading_the_recording() -> None:
         fit_s, minute_s = median(fits), median(runs)
         print(
             f"\n{name}: read and understood in {1000 * reading_s:.0f} ms; a fit {1000 * fit_s:.0f} ms, "
-            f"{fit_s / reading_s:.2f} of that; a simulated minute {1000 * minute_s:.0f} ms, {60 / minute_s:.0f}× real time"
+            f"{fit_s / reading_s:.2f} of that; a simulated minute {1000 * minute_s:.0f} ms, "
+            f"{60 / minute_s:.0f}× real time"
         )
         assert fit_s < reading_s
         assert 60 / minute_s > 200

@@ -1,8 +1,8 @@
 """How near the best setting do a few live trials get?
 
-A problem is an emulated server with hidden speed, its load, its objectives and a bad start. Every method may try settings
-live, a few minutes each, and keeps the one that measured best; what that is really worth is known from long runs of every
-setting on the grid. Ours looks at the metrics of each trial, asks the twin and applies its first proposal.
+A problem is an emulated server with hidden speed, its load, its objectives and a bad start. Every method may try
+settings live, two minutes each, and keeps the one that measured best; what that is really worth is known from long runs
+of every setting on the grid. Ours looks at the metrics of each trial, asks the twin and applies its first proposal.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -92,7 +92,7 @@ def _activations_added(
 
 
 def _check_activations(machine: Machine, habits: Habits, values: Mapping[Knob, KnobValue]) -> None:
-    """Raises `InvalidInput` where a share that is for weights and cache alone leaves too little for the largest step."""
+    """Raises `InvalidInput` where a share for weights and cache alone leaves too little for the largest step."""
     share, tokens = values.get(Knob.GPU_MEMORY_UTILIZATION), whole(values, Knob.MAX_NUM_BATCHED_TOKENS)
     told = machine.gpu not in (None, CPU) and machine.shape is not None and isinstance(share, int | float)
     if habits.memory_share is not MemoryShare.STATIC or not told or tokens is None:
