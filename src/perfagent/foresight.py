@@ -4,11 +4,12 @@ A question takes seconds of one core. It is put about the busiest replica of a s
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
 
-from perfagent.domain.errors import InvalidInput
+from perfagent.domain.errors import InvalidInput, Unavailable
 from perfagent.domain.finding import Cause, Diagnosis
 from perfagent.domain.knob import Change, EffectiveConfig, LaunchConfig
 from perfagent.domain.machine import Machine
@@ -28,6 +29,8 @@ REUSED_S = 60.0
 """How long an answer to the same findings stands: traffic does not change its nature in a minute."""
 LEARN_EVERY_S = 300.0
 """As long as a live window is, so that no window is learned from twice."""
+MOST_WAITING = 8
+"""Questions in the queue; at some ten seconds each more would wait longer than anybody does."""
 MOST_KEPT = 100
 """Services whose last answer is kept."""
 
@@ -69,7 +72,28 @@ class Foresight:
         self._effort = effort
         self._learned_s: dict[str, float] = {}
         self._turn = asyncio.Lock()
+        self._waiting = 0
         self._answers: dict[str, _Answer] = {}
+
+    @asynccontextmanager
+    async def _my_turn(self) -> AsyncIterator[None]:
+        """Wait for the twin. Raises `Unavailable` where too many wait already."""
+        if self._waiting >= MOST_WAITING:
+            raise Unavailable(f"{self._waiting} questions wait for the twin already: ask later")
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a question is being answered, and the next one would wait."""
+        return self._turn.locked()
 
     def learn(self, service: str, replicas: Sequence[Replica], now_s: float) -> None:
         """Let what is known of such servers grow by a window, once for every window's length; quick enough to wait."""
@@ -89,7 +113,7 @@ class Foresight:
     async def predict(self, service: str, replicas: Sequence[Replica], change: Change, load: Load) -> Prediction:
         """What a change would do to the busiest replica. Raises `InvalidInput` where that cannot be told."""
         one = busiest(replicas)
-        async with self._turn:
+        async with self._my_turn():
             of = self._case(service, one, one.window.end_s)
             return await asyncio.to_thread(
                 Forecaster(of, widening=self._widening()).predict, change, load, draws=self._effort.draws
@@ -110,7 +134,7 @@ class Foresight:
         one = busiest(replicas)
         causes = tuple(finding.cause for finding in diagnosis.findings)
         targets = tuple(each.window.target for each in replicas)
-        async with self._turn:
+        async with self._my_turn():
             known = self._answers.pop(service, None)
             asked = (causes, config, tuple(objectives), one.machine, targets)
             fresh = known is not None and 0 <= diagnosis.end_s - known.at_s < REUSED_S

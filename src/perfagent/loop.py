@@ -22,7 +22,7 @@ from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.window import Window, lifetime, resets, since_restart
 from perfagent.forecast import Load, Prediction
 from perfagent.foresight import Foresight, Replica
-from perfagent.optimizers import THOROUGH, TUNABLE, Effort, advise, propose
+from perfagent.optimizers import SURE, THOROUGH, TUNABLE, Effort, advise, propose
 from perfagent.past import Past
 from perfagent.ports import Actuator, Clock, Collector, History, Journal, Knowledge, Scraper, Services
 from perfagent.watch import Watch
@@ -488,7 +488,8 @@ class Agent:
     async def _survey(self, service: Service) -> Survey:
         """What a plan is made from. Raises `Unavailable` as long as the service was not scraped."""
         try:
-            view = await self.tuned(service.id)
+            # callers may keep the twin busy for long: a rollout does not wait for them
+            view = self.view(service.id) if self._foresight.busy else await self.tuned(service.id)
         except NotScraped as missing:
             raise Unavailable(str(missing)) from missing
         carried = frozenset(
@@ -498,7 +499,8 @@ class Agent:
             for metric in (*snapshot.scalars, *snapshot.histograms)
         )
         reason = "; ".join(advice.text for advice in view.advice) or "nothing holds this service back"
-        return Survey(view.config, carried, view.proposals[0] if view.proposals else None, reason)
+        sure = (one for one in view.proposals if one.chance is None or one.chance >= SURE)
+        return Survey(view.config, carried, next(sure, None), reason)
 
 
 def _runs_alike(a: Service, b: Service) -> bool:

@@ -8,7 +8,7 @@ from perfagent.api.fields import EngineName, KnobValues, Model, ServiceId, chang
 from perfagent.api.parts import TheAgent
 from perfagent.api.problems import documented
 from perfagent.api.views import AdviceOut, Basis, BlindSpotOut, EffectiveOut, ImprovementOut, OptimizationOut, basis_of
-from perfagent.domain.errors import Conflict, InvalidInput, NotFound, NotScraped, StoreFailed
+from perfagent.domain.errors import Conflict, InvalidInput, NotFound, NotScraped, StoreFailed, Unavailable
 from perfagent.domain.knob import Change, Knob
 from perfagent.loop import View
 
@@ -79,7 +79,7 @@ def _total(optimizations: tuple[OptimizationOut, ...]) -> tuple[ImprovementOut |
             return None, "the changes are alternatives, each estimated alone: their effects cannot be added"
 
 
-@router.post("/optimize", responses=documented(InvalidInput, NotFound, NotScraped, Conflict, StoreFailed))
+@router.post("/optimize", responses=documented(InvalidInput, NotFound, NotScraped, Conflict, StoreFailed, Unavailable))
 async def optimize(body: OptimizeIn, agent: TheAgent) -> OptimizeOut:
     """Propose exact settings. Without a finding there is nothing to change, and the list is empty."""
     told = change(body.current_config)

@@ -9,7 +9,7 @@ from perfagent import engines
 from perfagent.api.fields import KnobValues, Model, ServiceId, change
 from perfagent.api.parts import TheAgent
 from perfagent.api.problems import documented
-from perfagent.domain.errors import InvalidInput, NotFound, NotScraped, StoreFailed
+from perfagent.domain.errors import InvalidInput, NotFound, NotScraped, StoreFailed, Unavailable
 from perfagent.domain.knob import Knob, KnobValue
 from perfagent.forecast import Figure, Load, Predicted, Prediction
 
@@ -108,13 +108,15 @@ class PredictionOut(Model):
         )
 
 
-@router.post("/{service_id}/predict", responses=documented(InvalidInput, NotFound, NotScraped, StoreFailed))
+@router.post(
+    "/{service_id}/predict", responses=documented(InvalidInput, NotFound, NotScraped, StoreFailed, Unavailable)
+)
 async def predict(
     service_id: Annotated[ServiceId, Path(description="The service's id.")], body: PredictIn, agent: TheAgent
 ) -> PredictionOut:
     """Ask the twin what a change would do, with intervals. Takes some seconds; nothing is touched."""
-    wanted = change(body.changes)
-    found = await agent.predict(service_id, wanted, body.load.load())
+    wanted, load = change(body.changes), body.load.load()
     view = agent.view(service_id)
+    found = await agent.predict(service_id, wanted, load)
     flags = engines.spell(view.service.engine, wanted, view.config.release) if wanted else ()
     return PredictionOut.of(service_id, flags, found)

@@ -21,7 +21,7 @@ from perfagent.api.views import (
     basis_of,
     metrics_of,
 )
-from perfagent.domain.errors import Conflict, InvalidInput, NotFound, NotScraped, StoreFailed
+from perfagent.domain.errors import Conflict, InvalidInput, NotFound, NotScraped, StoreFailed, Unavailable
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.machine import CPU, Machine, ModelShape
 from perfagent.domain.metric import Metric
@@ -307,7 +307,7 @@ async def get_findings(service_id: ServicePath, agent: TheAgent) -> FindingsOut:
     return FindingsOut.of(agent.view(service_id))
 
 
-@router.get("/{service_id}/proposals", responses=documented(NotFound, NotScraped, StoreFailed))
+@router.get("/{service_id}/proposals", responses=documented(NotFound, NotScraped, StoreFailed, Unavailable))
 async def get_proposals(service_id: ServicePath, agent: TheAgent) -> ProposalsOut:
     """What would help it now, best first."""
     return ProposalsOut.of(await agent.tuned(service_id))

@@ -6,6 +6,18 @@ clients want, `fitted` what its steps take, `memory` what fits after a change, `
 
 from perfagent.forecast.demand import Load
 from perfagent.forecast.play import Figure, Run
-from perfagent.forecast.predict import DRAWS, Case, Forecaster, Predicted, Prediction, case, wider
+from perfagent.forecast.predict import DRAWS, MODEL_ERROR, Case, Forecaster, Predicted, Prediction, case, wider
 
-__all__ = ["DRAWS", "Case", "Figure", "Forecaster", "Load", "Predicted", "Prediction", "Run", "case", "wider"]
+__all__ = [
+    "DRAWS",
+    "MODEL_ERROR",
+    "Case",
+    "Figure",
+    "Forecaster",
+    "Load",
+    "Predicted",
+    "Prediction",
+    "Run",
+    "case",
+    "wider",
+]

@@ -239,7 +239,7 @@ class _Luck:
         front_end = of.fitted.front_end
         return cls(
             now,
-            now.times(ratio).scaled(exp(MODEL_ERROR * types.standard_normal())),
+            now.times(ratio),
             exp(CAPACITY_ERROR * others.standard_normal()),
             front_end.seconds * exp(front_end.log_sd * others.standard_normal()),
             int(others.integers(2**31)),

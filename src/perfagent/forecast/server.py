@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from perfagent.domain.errors import InvalidInput
-from perfagent.domain.knob import Change, EffectiveConfig, Knob, KnobValue, LaunchConfig
+from perfagent.domain.knob import Change, EffectiveConfig, Knob, KnobValue, LaunchConfig, Setting, Source
 from perfagent.domain.machine import CPU, Machine
 from perfagent.domain.metric import Metric
 from perfagent.domain.window import Window, levels
+from perfagent.engines import check
 from perfagent.engines.habits import Habits, Host, whole
 from perfagent.engines.servers import habits as habits_of
 from perfagent.forecast.memory import tokens_after
@@ -114,6 +115,9 @@ def changed(server: Server, change: Change) -> Server:
             raise InvalidInput(f"{knob}={value}: the twin does not play that, so nobody can tell what it would do")
     given = {**server.given, **dict(change)}
     values = resolved(server.engine, server.machine, given)
+    if change:
+        in_force = {knob: Setting(value, Source.DEFAULT) for knob, value in values.items()}
+        check(server.engine, change, EffectiveConfig(in_force, server.release))
     types = data_types(values)
     if types is None:
         raise InvalidInput("that data type needs a checkpoint of its own: nothing is known of its speed")

@@ -17,7 +17,7 @@ from perfagent.domain.knob import EffectiveConfig, Knob
 from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import FORECAST, FORECAST_DIRECTION, Effect, Expected, Proposal
 from perfagent.domain.slo import Comparison, Objective, SloMetric
-from perfagent.forecast import DRAWS, Figure, Forecaster, Load, Prediction, Run, wider
+from perfagent.forecast import DRAWS, MODEL_ERROR, Figure, Forecaster, Load, Prediction, Run, wider
 from perfagent.optimizers.candidates import TUNABLE, Candidate
 from perfagent.optimizers.candidates import candidates as candidates_of
 from perfagent.optimizers.propose import as_proposal, propose
@@ -100,7 +100,7 @@ def search(
         answer = (gain, chance, candidate, prediction)
         if gain > WORTH and chance >= SURE:
             sure.append(answer)
-        elif candidate.by_rule and gain > -WORTH:
+        elif candidate.by_rule:
             doubtful.append(answer)
     unplayed = [one for one in propose(diagnosis, config, forecaster.of.server.engine) if one.cause not in TUNABLE]
     decided = [*sorted(sure, key=lambda one: _preference(one[0], one[2])), *sorted(doubtful, key=lambda one: -one[1])]
@@ -217,11 +217,16 @@ def _proposal(
 
 
 def _effects(prediction: Prediction) -> tuple[Effect, ...]:
-    """Ratios of the draws after the change to the same ones today, the greatest improvement first."""
+    """Ratios of the draws after the change to the same ones today, the greatest improvement first.
+
+    In a ratio the twin's own error cancels out as far as it is the same before and after: that it is not, widens it.
+    """
+    errors = np.exp(MODEL_ERROR * np.random.default_rng(len(prediction.runs)).standard_normal(len(prediction.runs)))
     found = []
     for figure, (metric, better) in _TOLD.items():
         pairs = [(run.figures.get(figure), now.figures.get(figure)) for run, now in _both(prediction)]
-        ratios = [after / now for after, now in pairs if after is not None and now]
+        drawn = zip(pairs, errors.tolist(), strict=True)
+        ratios = [after / now * error for (after, now), error in drawn if after is not None and now]
         if not ratios:
             continue
         low, middle, high = (float(q) for q in np.quantile(ratios, (0.05, 0.5, 0.95)))

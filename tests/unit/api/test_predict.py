@@ -9,7 +9,7 @@ import respx
 from perfagent.forecast import Figure
 from support import fleets
 from support.api import VLLM, Site, problem, serve
-from unit.forecast.watched import EMULATED, EVERY_S, chats
+from support.watched import EMULATED, EVERY_S, chats
 
 FLAGS = ["--max-num-seqs=4", "--max-model-len=65536"]
 SHAPE = {"params": 8e9, "layers": 32, "kv_heads": 8, "head_dim": 128, "width": 4096}

@@ -9,7 +9,7 @@ import pytest
 
 from perfagent import foresight
 from perfagent.analysis import diagnose
-from perfagent.domain.errors import InvalidInput
+from perfagent.domain.errors import InvalidInput, Unavailable
 from perfagent.domain.finding import Cause, Diagnosis, Evidence, Finding, Severity, Symptom
 from perfagent.domain.knob import EffectiveConfig, Knob
 from perfagent.domain.machine import Machine
@@ -17,12 +17,13 @@ from perfagent.domain.metric import Metric
 from perfagent.domain.slo import Comparison, Objective, SloMetric
 from perfagent.domain.window import Window, increase, lifetime
 from perfagent.forecast import Figure, Load
-from perfagent.foresight import REUSED_S, Foresight, Replica, busiest
+from perfagent.forecast.knowledge import key_of
+from perfagent.forecast.server import known
+from perfagent.foresight import LEARN_EVERY_S, REUSED_S, Foresight, Replica, busiest
 from perfagent.optimizers import Effort, Tuned
 from perfagent.store.memory import MemoryKnowledge
-from support import fleets
+from support import fleets, watched
 from support.windows import window
-from unit.forecast import watched
 
 FLAGS = ("--max-num-seqs=4",)
 QUICK = Effort(screening=2, finalists=2, doubtful=1, draws=4)
@@ -229,3 +230,37 @@ async def test_a_question_that_could_not_be_answered_holds_up_nobody(asking: Ask
         with pytest.raises(InvalidInput):
             await asking(service="new", replicas=[replica(lifetime(seen().snapshots[-1]))])
     assert await asking() is first
+
+
+async def test_the_queue_of_questions_is_bounded(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foresight, "MOST_WAITING", 1)
+    before = asking.of.busy
+    asked = [asyncio.create_task(asking(service=name)) for name in ("a", "b", "c")]
+    await asyncio.sleep(0)
+    during = asking.of.busy
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [isinstance(answer, Unavailable) for answer in answers] == [False, False, True]
+    assert (before, during, asking.of.busy) == (False, True, False)
+    assert isinstance(await asking(service="c"), Tuned)
+
+
+# What is learned
+
+
+def test_what_is_known_grows_once_for_every_windows_length() -> None:
+    knowledge = MemoryKnowledge()
+    of, one = Foresight(knowledge, QUICK), replica(seen())
+    key = key_of(known(one.window, one.config, one.launch, one.machine), one.window, "chat")
+    for now_s, windows in ((1000.0, 1), (1000.0 + LEARN_EVERY_S / 2, 1), (1000.0 + LEARN_EVERY_S, 2)):
+        of.learn("chat", [one], now_s)
+        learned = knowledge.get(key)
+        assert learned is not None
+        assert learned.windows == windows
+
+
+def test_a_window_that_tells_nothing_teaches_nothing() -> None:
+    knowledge = MemoryKnowledge()
+    of = Foresight(knowledge, QUICK)
+    of.learn("chat", [], 0.0)
+    of.learn("chat", [replica(lifetime(seen().snapshots[-1]))], 0.0)
+    assert knowledge._known == {}

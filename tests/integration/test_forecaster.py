@@ -10,7 +10,7 @@ from perfagent.forecast import Case, Figure, Forecaster, Load, Predicted, Predic
 from perfagent.forecast.demand import demand
 from perfagent.forecast.measured import measured
 from perfagent.forecast.predict import LONGEST_BEFORE_S
-from unit.forecast.watched import known, window
+from support.watched import known, window
 
 SLOW = 1.3
 """So much longer than a data sheet lets expect do the emulated servers' steps take; the forecast is not told."""

@@ -17,7 +17,7 @@ from perfagent.forecast.server import known as server_known
 from perfagent.twin.belief import Belief
 from perfagent.twin.data_types import DataTypes
 from support import fleets
-from unit.forecast.watched import EMULATED, L40S, chats, config, watch, window
+from support.watched import EMULATED, L40S, chats, config, watch, window
 
 SLOW = 1.3
 TRUE_BASE_S = step_time(EMULATED.model.shape, EMULATED.gpu, 1, DataTypes()).base_s

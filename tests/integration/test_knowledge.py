@@ -10,8 +10,7 @@ from perfagent.forecast.knowledge import HALF_LIFE_S, key_of, learned_from, reca
 from perfagent.forecast.predict import case
 from perfagent.twin.belief import Belief
 from perfagent.twin.data_types import DataTypes
-from support import fleets
-from unit.forecast import watched
+from support import fleets, watched
 
 SEEN = watched.known("--max-num-seqs=12", rate_per_s=4.0)
 
