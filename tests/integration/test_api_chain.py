@@ -81,7 +81,7 @@ async def caller(bounds: Bounds = Bounds()) -> AsyncIterator[Caller]:  # noqa: B
         HttpScraper(clock, bounds) as scraper,
         site(clock=clock, scraper=scraper) as at,
         uvicorn_at_loopback(at.app) as base,
-        httpx.AsyncClient(base_url=f"{base}/api/v1", trust_env=False) as http,
+        httpx.AsyncClient(base_url=f"{base}/api/v1", trust_env=False, timeout=60) as http,
     ):
         yield Caller(http, at)
 

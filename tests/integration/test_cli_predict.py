@@ -124,7 +124,6 @@ def test_a_table_is_for_people() -> None:
         ),
         (["--replay", HEALTHY, "--set", "quantization=awq"], "cannot be set on vllm: it takes one of fp8"),
         (["--replay", HEALTHY, "--gpus", "0"], "--gpus"),
-        (["--replay", str(CLOSED.parent / "kv_full_benign")], "never busy enough"),
     ],
 )
 def test_wrong_use_exits_with_2_and_says_why(arguments: list[str], reason: str) -> None:

@@ -110,15 +110,22 @@ def test_a_change_of_data_types_changes_sizes_and_capacity() -> None:
 
 
 def test_without_chunks_a_request_longer_than_a_step_is_none_for_this_server() -> None:
-    then = after(server("--max-model-len=4096"), {Knob.CHUNKED_PREFILL: False, Knob.MAX_NUM_BATCHED_TOKENS: 1000})
-    assert not then.rules.takes(Request("long", 0.0, 1500, 10))
-    assert then.rules.takes(Request("short", 0.0, 500, 10))
+    rules = server("--max-model-len=4096", "--no-enable-chunked-prefill", "--max-num-batched-tokens=1000").rules
+    assert not rules.takes(Request("long", 0.0, 1500, 10))
+    assert rules.takes(Request("short", 0.0, 500, 10))
+
+
+def test_defaults_that_hang_on_what_changes_follow_it() -> None:
+    """vLLM does not run more requests at once than a step has tokens, unless it is told to."""
+    assert after(server(), {Knob.MAX_NUM_BATCHED_TOKENS: 512}).rules.max_num_seqs == 512
+    with pytest.raises(InvalidInput, match=r"max_num_batched_tokens \(512\) must not be below max_num_seqs \(600\)"):
+        after(server("--max-num-seqs=600"), {Knob.MAX_NUM_BATCHED_TOKENS: 512})
 
 
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({Knob.QUANTIZATION: "awq"}, "a checkpoint of its own"),
+        ({Knob.QUANTIZATION: "awq"}, "it takes one of fp8"),
         ({Knob.KV_CACHE_TOKENS: 100}, "would hold 1600 tokens, one request may have 4096"),
         ({Knob.MAX_MODEL_LEN: 400_000}, "would hold 320000 tokens, one request may have 400000"),
         ({Knob.GPU_MEMORY_UTILIZATION: 0.3}, "nothing would be left"),
