@@ -22,7 +22,7 @@ from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.window import Window, lifetime, resets, since_restart
 from perfagent.forecast import Load, Prediction
 from perfagent.foresight import Foresight, Replica
-from perfagent.optimizers import SURE, THOROUGH, TUNABLE, Effort, advise, propose
+from perfagent.optimizers import THOROUGH, TUNABLE, Effort, advise, propose
 from perfagent.past import Past
 from perfagent.ports import Actuator, Clock, Collector, History, Journal, Knowledge, Scraper, Services
 from perfagent.watch import Watch
@@ -499,8 +499,7 @@ class Agent:
             for metric in (*snapshot.scalars, *snapshot.histograms)
         )
         reason = "; ".join(advice.text for advice in view.advice) or "nothing holds this service back"
-        sure = (one for one in view.proposals if one.chance is None or one.chance >= SURE)
-        return Survey(view.config, carried, next(sure, None), reason)
+        return Survey(view.config, carried, view.proposals[0] if view.proposals else None, reason)
 
 
 def _runs_alike(a: Service, b: Service) -> bool:

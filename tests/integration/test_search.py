@@ -213,6 +213,8 @@ def test_what_rules_propose_and_the_twin_doubts_is_told_with_its_chance() -> Non
     assert doubted.change in [rule.change for rule in propose(seen, config, "vllm")]
     assert doubted.chance is not None
     assert 1 - SURE < doubted.chance < SURE
+    assert doubted.needs_approval
+    assert any("of what may come" in risk for risk in doubted.risks)
     assert doubted.confidence == pytest.approx(seen.findings[0].confidence * doubted.chance, abs=0.01)
 
 

@@ -255,7 +255,7 @@ class OptimizationOut(Model):
     risks: tuple[str, ...]
     confidence: float
     needs_approval: bool
-    """True for what may alter answers."""
+    """True for what may alter answers, and for what is not surely for the better."""
     predicted: dict[str, ExpectedOut]
     """Figures after the change by the twin; empty where only rules of thumb say what to expect."""
     chance_better: float | None

@@ -119,7 +119,7 @@ def _change(proposal: dict[str, Any]) -> Text:
     for risk in proposal["risks"]:
         text.append(f"\n   risk: {risk}", style="yellow")
     if proposal["needs_approval"]:
-        text.append("\n   needs a person's approval: answers may change", style="yellow")
+        text.append("\n   needs a person's approval", style="yellow")
     return text
 
 

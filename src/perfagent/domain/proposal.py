@@ -71,7 +71,7 @@ class Proposal:
     """The first one is the improvement the change is made for."""
     risks: tuple[str, ...]
     needs_approval: bool
-    """True for what may alter answers."""
+    """True for what may alter answers, and for what is not surely for the better."""
     confidence: float
     priority: int
     """1 is first."""

@@ -2,6 +2,6 @@
 
 from perfagent.optimizers.candidates import TUNABLE
 from perfagent.optimizers.propose import RULES, advise, propose
-from perfagent.optimizers.search import SURE, THOROUGH, Effort, Tuned, search
+from perfagent.optimizers.search import THOROUGH, Effort, Tuned, search
 
-__all__ = ["RULES", "SURE", "THOROUGH", "TUNABLE", "Effort", "Tuned", "advise", "propose", "search"]
+__all__ = ["RULES", "THOROUGH", "TUNABLE", "Effort", "Tuned", "advise", "propose", "search"]

@@ -204,9 +204,12 @@ def _proposal(
 ) -> Proposal:
     """The change with the twin's expectations in place of rules of thumb."""
     plain = as_proposal(candidate.finding, candidate.draft, candidate.change, config, engine, priority=priority)
+    doubted = () if chance >= SURE else (f"for the better in only {chance:.0%} of what may come",)
     return replace(
         plain,
         effects=_effects(prediction),
+        risks=(*plain.risks, *doubted),
+        needs_approval=plain.needs_approval or bool(doubted),
         forecast={
             figure.value: Expected(told.value, told.low, told.high, told.now, told.direction_only, told.direction)
             for figure, told in prediction.figures.items()
