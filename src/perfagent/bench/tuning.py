@@ -128,10 +128,10 @@ def solve(number: int, *, seeds: int, methods: Mapping[str, Method]) -> list[Sol
     return found
 
 
-def by_twin(of: Problem, seed: int, most: int = MOST_TRIALS) -> list[Setting]:
+def by_twin(of: Problem, seed: int, most: int | None = None) -> list[Setting]:
     """Look at the metrics, ask the twin, apply its first proposal, and again until it has none."""
     now, tried, learned = of.start, list[Setting](), list[Belief]()
-    for _ in range(most):
+    for _ in range(most or MOST_TRIALS):
         then = _proposed(of, now, seed, learned)
         if then is None or then in tried or then == of.start:
             break

@@ -1,0 +1,55 @@
+"""The benchmark of tuning, on a few settings of a short problem."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from perfagent.bench import tuning
+from perfagent.bench.tuning import Solved, at_random, better, by_hand, by_twin, in_one_shot, problem, solve
+from perfagent.cli.main import app
+
+FEW = ((4, 2048), (32, 2048), (256, 2048), (256, 8192))
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "GRID", FEW)
+    monkeypatch.setattr(tuning, "COARSE", FEW[:2])
+    monkeypatch.setattr(tuning, "MOST_TRIALS", 2)
+    monkeypatch.setattr(tuning, "LONG_RUNS", 1)
+    monkeypatch.setattr(tuning, "TRIAL_S", 30.0)
+
+
+def test_a_problem_is_the_same_every_time_and_another_one_is_another() -> None:
+    assert problem(3) == problem(3)
+    assert problem(3) != problem(4)
+    assert all(objective.share == 0.95 for objective in problem(3).objectives)
+
+
+def test_every_method_keeps_what_measured_best() -> None:
+    methods = {"twin": by_twin, "one shot": in_one_shot, "random": at_random, "by hand": by_hand}
+    found = solve(1, seeds=2, methods=methods)
+    assert [(one.method, one.seed) for one in found] == [(name, seed) for seed in (0, 1) for name in methods]
+    for one in found:
+        assert 0 <= one.reached <= 1.0
+        assert one.trials <= 2
+    assert all(one.trials == 2 for one in found if one.method in ("random", "by hand"))
+    assert all(one.trials <= 1 for one in found if one.method == "one shot")
+
+
+def test_better_is_over_pairs_of_the_same_problem_and_luck() -> None:
+    ahead = [Solved("a", n, s, 1, 0.9 + 0.001 * n) for n in range(10) for s in range(3)]
+    behind = [Solved("b", n, s, 1, 0.5) for n in range(10) for s in range(3)]
+    assert better([*ahead, *behind], "a", "b") < 0.01
+    assert better([*ahead, *behind], "b", "a") > 0.99
+    assert better([*behind, *(Solved("c", n, s, 1, 0.5) for n in range(10) for s in range(3))], "b", "c") == 1.0
+
+
+def test_it_is_a_command() -> None:
+    answer = CliRunner().invoke(app, ["bench", "tuning", "--problems", "1", "--seeds", "1", "-o", "json"])
+    assert answer.exit_code == 0, answer.output
+    told = json.loads(answer.stdout)
+    assert set(told["methods"]) == {"twin", "one shot", "random", "eight by hand"}
+    assert told["methods"]["twin"]["p_twin_is_better"] is None
+    assert len(told["each"]) == 4
