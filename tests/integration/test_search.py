@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from perfagent import engines
 from perfagent.analysis import diagnose
+from perfagent.bench.tuning import EFFORT, problem, watched_trial
 from perfagent.collectors.recording import read_recording, view
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.finding import Cause, Diagnosis, Evidence, Finding, Severity, Symptom
@@ -22,6 +23,7 @@ from perfagent.emulator.setup import StartFailed, prepare
 from perfagent.forecast import Case, Figure, Forecaster, Load, Run, case
 from perfagent.forecast import server as servers
 from perfagent.optimizers import TUNABLE, Effort, Tuned, propose, search
+from perfagent.optimizers.candidates import candidates, with_small_steps
 from perfagent.optimizers.search import KEPT, REPLICAS_DRAWS, SURE
 from support import fleets, watched
 from support.captures import FIXTURES
@@ -410,3 +412,39 @@ def test_every_proposal_is_one_that_the_engine_takes_and_that_changes_something(
         assert after != launch
         if told == "all":
             prepare(of, after)
+
+
+def test_more_at_once_goes_with_smaller_steps_where_alone_it_would_hold_everybody_up() -> None:
+    of, config = asker(*PINNED), watched.config(*PINNED)
+    first = next(one for one in candidates(found(of.of, *PINNED), config, of.of.server) if one.change[0][1] == 32)
+    pairs = list(with_small_steps(first, config, of.of.server))
+    budget = of.of.server.rules.max_num_batched_tokens
+    assert pairs
+    for pair in pairs:
+        (_, seats), (_, tokens) = pair.change
+        assert seats == 32
+        assert isinstance(tokens, int)
+        assert tokens < budget
+        assert pair.size[1] > first.size[1]
+        engines.check("vllm", pair.change, config)
+    every = candidates(found(of.of, *PINNED), config, of.of.server)
+    steps = [one for one in every if one.change[0][0] is Knob.MAX_NUM_BATCHED_TOKENS]
+    assert steps
+    assert all(list(with_small_steps(one, config, of.of.server)) == [] for one in steps)
+
+
+def test_what_may_break_an_objective_by_itself_may_keep_it_in_smaller_steps() -> None:
+    """A played problem: four seats under a load that needs more, where large pieces of prompts hold the others up."""
+    of = problem(3)
+    window, launch = watched_trial(of, of.start, 0)
+    config = engines.effective("vllm", launch, {}, {}, "0.33.0")
+    on = Machine(of.sheet, 1, of.machine.model.shape)
+    asks = Forecaster(case(window, config, launch, on))
+    answers = search(diagnose(window, config), config, asks, of.objectives, effort=EFFORT).proposals
+    assert answers
+    assert {Knob.MAX_NUM_SEQS, Knob.MAX_NUM_BATCHED_TOKENS} == set(dict(answers[0].change))
+    after = asks.predict(answers[0].change, draws=6, nudged=0)
+    for run in after.runs:
+        within = run.value(of.objectives[1])
+        assert within is not None
+        assert within >= 0.95

@@ -174,7 +174,7 @@ def better(found: Sequence[Solved], method: str, than: str) -> float:
 
 
 def _proposed(of: Problem, now: Setting, seed: int, learned: list[Belief]) -> Setting | None:
-    window, launch = _watched(of, now, seed)
+    window, launch = watched_trial(of, now, seed)
     config = engines.effective("vllm", launch, window.snapshots[-1].info, {}, RELEASE)
     told = Told(of.sheet, 1, of.machine.model.shape)
     try:
@@ -191,7 +191,7 @@ def _proposed(of: Problem, now: Setting, seed: int, learned: list[Belief]) -> Se
     return None
 
 
-def _watched(of: Problem, setting: Setting, seed: int) -> tuple[Window, LaunchConfig]:
+def watched_trial(of: Problem, setting: Setting, seed: int) -> tuple[Window, LaunchConfig]:
     """What an agent sees of a trial."""
     launch = _launch(of.machine, setting)
     workload = replace(of.workload, seed=_luck(of, setting, seed))

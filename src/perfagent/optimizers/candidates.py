@@ -1,12 +1,13 @@
 """What may help: the rules' answers to the findings, and the values around what is set now."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log2
 
 from perfagent import engines
+from perfagent.domain.errors import InvalidInput
 from perfagent.domain.finding import Cause, Diagnosis, Finding
-from perfagent.domain.knob import Change, EffectiveConfig, Knob
+from perfagent.domain.knob import Change, EffectiveConfig, Knob, change_of
 from perfagent.domain.proposal import Optimizer
 from perfagent.forecast.server import Server
 from perfagent.optimizers.draft import Draft
@@ -73,6 +74,29 @@ def _around(diagnosis: Diagnosis, server: Server) -> Iterator[tuple[Finding, Dra
         risk = "long prompts take more steps" if number < budget else "the slowest gaps grow while prompts are read"
         words = f"Compute up to {number} tokens per step instead of {budget}."
         yield finding, _draft(Knob.MAX_NUM_BATCHED_TOKENS, number, words, risk)
+
+
+def with_small_steps(candidate: Candidate, config: EffectiveConfig, server: Server) -> Iterator[Candidate]:
+    """The same with smaller pieces of prompts: what lets more requests run at once may hold all of them up for longer.
+
+    Two knobs, because the one is pointless where the other's effect on the gaps between tokens is not accepted.
+    """
+    budget = server.values.get(Knob.MAX_NUM_BATCHED_TOKENS)
+    if candidate.draft.knob is Knob.MAX_NUM_BATCHED_TOKENS or not isinstance(budget, int) or isinstance(budget, bool):
+        return
+    for number in _powers(FEW_TOKENS, budget):
+        change = change_of({**dict(candidate.change), Knob.MAX_NUM_BATCHED_TOKENS: number})
+        try:
+            engines.check(server.engine, change, config)
+        except InvalidInput:
+            continue
+        if number == budget:
+            continue
+        words = f"{candidate.draft.description} Compute up to {number} tokens per step instead of {budget}."
+        risks = (*candidate.draft.risks, "long prompts take more steps")
+        size = (candidate.size[0], candidate.size[1] + _moved(budget, number))
+        draft = replace(candidate.draft, description=words, risks=risks)
+        yield Candidate(candidate.finding, draft, change, by_rule=False, size=size)
 
 
 def _draft(knob: Knob, value: int, words: str, risk: str) -> Draft:

@@ -18,7 +18,7 @@ from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import FORECAST, FORECAST_DIRECTION, Effect, Expected, Proposal
 from perfagent.domain.slo import Comparison, Objective, SloMetric
 from perfagent.forecast import DRAWS, MODEL_ERROR, Figure, Forecaster, Load, Prediction, Run, wider
-from perfagent.optimizers.candidates import TUNABLE, Candidate
+from perfagent.optimizers.candidates import TUNABLE, Candidate, with_small_steps
 from perfagent.optimizers.candidates import candidates as candidates_of
 from perfagent.optimizers.propose import as_proposal, propose
 
@@ -84,9 +84,15 @@ def search(
     the system. Never a candidate that may break an objective which holds today.
     """
     candidates = list(candidates_of(diagnosis, config, forecaster.of.server))
-    screened, asked = _screened(
-        candidates, forecaster, objectives, lambda share: progress(0.7 * share), effort.screening
+    screened, breaking, asked = _screened(
+        candidates, forecaster, objectives, lambda share: progress(0.6 * share), effort.screening
     )
+    if breaking and breaking[0][0] > WORTH + max((gain for gain, _ in screened), default=0.0):
+        pairs = list(with_small_steps(breaking[0][1], config, forecaster.of.server))
+        found, _, more_asked = _screened(
+            pairs, forecaster, objectives, lambda share: progress(0.6 + 0.1 * share), effort.screening
+        )
+        screened, asked = sorted([*found, *screened], key=lambda one: _preference(*one)), asked + more_asked
     best = [candidate for gain, candidate in screened if gain > 0][: effort.finalists]
     best += [candidate for _, candidate in screened if candidate.by_rule and candidate not in best][: effort.doubtful]
     sure, doubtful = [], []
@@ -120,16 +126,18 @@ def _screened(
     objectives: Sequence[Objective],
     progress: Callable[[float], None],
     draws: int,
-) -> tuple[list[tuple[float, Candidate]], int]:
-    """All that would start, make a difference and break no objective, best first by a few draws; how many were played.
+) -> tuple[list[tuple[float, Candidate]], list[tuple[float, Candidate]], int]:
+    """All that would start and make a difference, best first by a few draws; those that may break an objective apart;
+    and how many were played.
 
     Values of one knob rise: once one makes no difference to the one before, those beyond it make none either.
     """
     if not candidates:
-        return [], 0
+        return [], [], 0
     unchanged = [run.figures for run in forecaster.predict((), draws=draws, nudged=0).runs]
     asked = 0
     found: list[tuple[float, Candidate]] = []
+    breaking: list[tuple[float, Candidate]] = []
     latest: dict[Knob, list[Mapping[Figure, float]]] = {}
     still: set[Knob] = set()
     for turn, candidate in enumerate(candidates):
@@ -143,12 +151,14 @@ def _screened(
             continue
         asked += 1
         figures = [run.figures for run in prediction.runs]
-        if not candidate.by_rule and latest.get(knob) == figures:
+        if len(candidate.change) == 1 and not candidate.by_rule and latest.get(knob) == figures:
             still.add(knob)
         latest[knob] = figures
-        if figures != unchanged and _keeps(prediction, objectives):
-            found.append((float(np.median(_gains(prediction, objectives))), candidate))
-    return sorted(found, key=lambda one: _preference(*one)), asked
+        if figures != unchanged:
+            of = found if _keeps(prediction, objectives) else breaking
+            of.append((float(np.median(_gains(prediction, objectives))), candidate))
+    kept, broken = (sorted(each, key=lambda one: _preference(*one)) for each in (found, breaking))
+    return kept, broken, asked
 
 
 def _gains(prediction: Prediction, objectives: Sequence[Objective]) -> NDArray[np.float64]:
