@@ -330,7 +330,7 @@ class Agent:
             )
         except InvalidInput as reason:
             return replace(view, basis=f"rules of thumb; the twin was not asked: {reason}")
-        advice = advise(view.diagnosis, tuned.proposals, tuned.replicas)
+        advice = advise(view.diagnosis, tuned.proposals, tuned.replicas, tuned.held_back)
         return replace(view, proposals=tuned.proposals, advice=advice, basis="the twin")
 
     async def predict(self, service_id: str, change: Change, load: Load) -> Prediction:

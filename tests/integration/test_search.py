@@ -22,7 +22,7 @@ from perfagent.domain.slo import Comparison, Objective, SloMetric, Statistic
 from perfagent.emulator.setup import StartFailed, prepare
 from perfagent.forecast import Case, Figure, Forecaster, Load, Run, case
 from perfagent.forecast import server as servers
-from perfagent.optimizers import TUNABLE, Effort, Tuned, propose, search
+from perfagent.optimizers import TUNABLE, Effort, Tuned, advise, propose, search
 from perfagent.optimizers.candidates import candidates, with_small_steps
 from perfagent.optimizers.search import KEPT, REPLICAS_DRAWS, SURE
 from support import fleets, watched
@@ -448,3 +448,19 @@ def test_what_may_break_an_objective_by_itself_may_keep_it_in_smaller_steps() ->
         within = run.value(of.objectives[1])
         assert within is not None
         assert within >= 0.95
+
+
+def test_what_is_held_back_for_an_objective_is_told() -> None:
+    """The objective on gaps holds only because so few are served."""
+    of = problem(2)
+    window, launch = watched_trial(of, of.start, 0)
+    config = engines.effective("vllm", launch, {}, {}, "0.33.0")
+    asks = Forecaster(case(window, config, launch, Machine(of.sheet, 1, of.machine.model.shape)))
+    seen = diagnose(window, config)
+    answers = search(seen, config, asks, of.objectives, effort=EFFORT)
+    assert answers.proposals == ()
+    assert dict(answers.held_back)[Knob.MAX_NUM_SEQS] == 32
+    (advice,) = advise(seen, answers.proposals, answers.replicas, answers.held_back)
+    assert "max_num_seqs=32" in advice.text
+    assert "may break" in advice.text
+    assert "may break" in advise(seen, (), None, answers.held_back)[0].text

@@ -94,5 +94,5 @@ def by_twin(report: Report, seen: Look, machine: Machine) -> Report:
             tuned = search(report.diagnosis, report.config, forecaster, progress=progress)
     except InvalidInput as reason:
         return replace(report, basis=f"rules of thumb; the twin was not asked: {reason}")
-    advice = advise(report.diagnosis, tuned.proposals, tuned.replicas)
+    advice = advise(report.diagnosis, tuned.proposals, tuned.replicas, tuned.held_back)
     return replace(report, proposals=tuned.proposals, advice=advice, basis="the twin")

@@ -51,10 +51,17 @@ def drafts(diagnosis: Diagnosis, config: EffectiveConfig) -> list[tuple[Finding,
     ]
 
 
-def advise(diagnosis: Diagnosis, proposals: Sequence[Proposal], replicas: int | None = None) -> tuple[Advice, ...]:
-    """What to do about the findings that no change of settings answers; `replicas` times as many would, if known."""
+def advise(
+    diagnosis: Diagnosis, proposals: Sequence[Proposal], replicas: int | None = None, held_back: Change = ()
+) -> tuple[Advice, ...]:
+    """What to do about the findings that no change of settings answers.
+
+    `replicas` times as many would, if known; `held_back` would serve more, and may break an objective that holds.
+    """
     answered = {proposal.cause for proposal in proposals}
-    return tuple(_advice(each, diagnosis, replicas) for each in diagnosis.findings if each.cause not in answered)
+    return tuple(
+        _advice(each, diagnosis, replicas, held_back) for each in diagnosis.findings if each.cause not in answered
+    )
 
 
 def accepted(draft: Draft, config: EffectiveConfig, engine: str) -> Change | None:
@@ -100,13 +107,18 @@ _ADVICE = {
 }
 
 
-def _advice(finding: Finding, diagnosis: Diagnosis, replicas: int | None) -> Advice:
+def _advice(finding: Finding, diagnosis: Diagnosis, replicas: int | None, held_back: Change) -> Advice:
     if finding.cause in _ADVICE:
         return Advice(finding.cause, _ADVICE[finding.cause])
+    told = ""
+    if held_back:
+        change = ", ".join(f"{knob}={value}" for knob, value in held_back)
+        told = f" More would be served within the objectives with {change}, but one that holds today may break."
     if replicas is not None:
-        return Advice(
-            finding.cause, f"No setting is surely for the better: by the twin, {replicas} times the replicas are."
-        )
+        text = f"No setting is surely for the better: by the twin, {replicas} times the replicas are."
+        return Advice(finding.cause, text + told)
+    if told:
+        return Advice(finding.cause, f"No setting is surely for the better.{told}")
     if finding.cause is Cause.OVERLOAD:
         served, arrivals = diagnosis.figures.get("finished_per_s"), diagnosis.figures.get("arrivals_per_s")
         times = f"about {arrivals / served:.1f} times the replicas" if served and arrivals else "more replicas"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.finding import Diagnosis
-from perfagent.domain.knob import EffectiveConfig, Knob
+from perfagent.domain.knob import Change, EffectiveConfig, Knob
 from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import FORECAST, FORECAST_DIRECTION, Effect, Expected, Proposal
 from perfagent.domain.slo import Comparison, Objective, SloMetric
@@ -68,6 +68,8 @@ class Tuned:
     """Where none is sure: with how many times the replicas the load would be served as asked for, as far as known."""
     asked: int
     """Candidates that were played."""
+    held_back: Change = ()
+    """Where no setting is sure: what would serve more within the objectives, and may break one that holds today."""
 
 
 def search(
@@ -117,7 +119,8 @@ def search(
     more = tuple(replace(one, priority=priority) for priority, one in enumerate(unplayed, len(proposals) + 1))
     progress(1.0)
     stuck = bool(candidates) and not sure
-    return Tuned((*proposals, *more), _replicas(forecaster, objectives) if stuck else None, asked)
+    held_back = breaking[0][1].change if stuck and breaking and breaking[0][0] > WORTH else ()
+    return Tuned((*proposals, *more), _replicas(forecaster, objectives) if stuck else None, asked, held_back)
 
 
 def _screened(
