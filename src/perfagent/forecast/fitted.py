@@ -25,9 +25,9 @@ CLOCKS_APART = 5.0
 """Gaps between tokens are a step long, or a few where prompts go first; beyond this factor they are something else."""
 FEWEST_STRETCHES = 5
 """Whose median is told; fewer may all lie in the start."""
-SOME_FRONT_END = (0.003, 0.7)
+SOME_FRONT_END = (0.005, 1.0)
 """Median in seconds and standard deviation of its logarithm where no stretch tells: parsing, tokenizing and two hops
-between processes take one to ten milliseconds. An assumption, wide on purpose, and said with the answer."""
+between processes take some milliseconds. An assumption without a source, wide on purpose, and said with the answer."""
 
 
 @dataclass(frozen=True, slots=True)
