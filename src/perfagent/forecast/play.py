@@ -123,7 +123,7 @@ class _Seen:
 
     def tokens(self, at_s: float, gap_s: float, count: int) -> None:
         """Further tokens."""
-        if self._counts(at_s):
+        if self.from_s <= at_s < self.to_s:  # not a call: this is asked at every step
             self.tokens_out += count
             self.gaps.append((gap_s, count))
 

@@ -35,11 +35,20 @@ class DecodeBatch:
         """New blocks the next step takes."""
         return self._phases[-self.clock % self._block_size]
 
-    def step(self) -> tuple[Sequence, ...]:
-        """One token for everyone; returns those that are complete, which have left."""
+    @property
+    def nobody_due(self) -> bool:
+        """Whether the next step completes nobody."""
+        return self.clock + 1 not in self._due
+
+    def tick(self) -> None:
+        """One token for everyone."""
         self.clock += 1
         self.context_tokens += self.size
         self.tokens_to_come -= self.size
+
+    def step(self) -> tuple[Sequence, ...]:
+        """One token for everyone; returns those that are complete, which have left."""
+        self.tick()
         complete = tuple(self._due.pop(self.clock, ()))
         for sequence in complete:
             self._take_out(sequence)

@@ -39,13 +39,15 @@ class StepTime:
     def seconds(self, tokens: int, sequences: int, context_tokens: int, pairs: float) -> float:
         """One step that is not empty."""
         return (
-            self.base_s
-            + self.per_token_s * softplus(tokens - self.ridge_tokens)
-            + self.per_sequence_s * sequences
+            self.fixed_s(tokens, sequences)
             + self.per_context_token_s * context_tokens
             + self.per_pair_s * pairs
             + (self.prompt_step_s if pairs else 0.0)
         )
+
+    def fixed_s(self, tokens: int, sequences: int) -> float:
+        """What does not hang on what came before: steps that only decode differ by their context."""
+        return self.base_s + self.per_token_s * softplus(tokens - self.ridge_tokens) + self.per_sequence_s * sequences
 
     def scaled(self, factor: float) -> "StepTime":
         """Of a machine on which every step takes `factor` times as long."""

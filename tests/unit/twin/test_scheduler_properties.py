@@ -1,5 +1,7 @@
 """What holds for every load under every set of rules."""
 
+from math import inf, nextafter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,6 +106,29 @@ def test_times_of_a_request_add_up(rules: SchedulerRules, load: list[Request]) -
 @given(RULES, LOADS, st.lists(st.floats(0.001, 0.5), max_size=20))
 def test_many_small_advances_equal_a_big_one(rules: SchedulerRules, load: list[Request], pieces: list[float]) -> None:
     assert play(rules, load, pieces)[0].events == play(rules, load, [])[0].events
+
+
+@given(RULES, LOADS, st.integers(0, 40), st.integers(0, 11))
+def test_steps_that_only_decode_are_the_same_in_one_go_as_turn_by_turn(
+    rules: SchedulerRules, load: list[Request], turns: int, cancelled: int
+) -> None:
+    """Somebody is cancelled on the way: whatever was known of the steps to come no longer holds."""
+    one_go, by_turns = Trace(), Trace()
+    slow, fast = Replica(rules, STEP_TIME, by_turns), Replica(rules, STEP_TIME, one_go)
+    for request in load:
+        slow.submit(request)
+        fast.submit(request)
+    for turn in range(10_000):
+        if turn == turns:
+            fast.advance(slow.now_s)
+            assert fast.cancel(f"r{cancelled}") == slow.cancel(f"r{cancelled}")
+        next_s = slow.next_event_s
+        if next_s is None:
+            break
+        slow.advance(nextafter(next_s, inf))
+    fast.advance(max(slow.now_s, 1e6))
+    assert slow.idle
+    assert one_go.events == by_turns.events
 
 
 @given(RULES, LOADS)
