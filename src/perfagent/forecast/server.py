@@ -121,6 +121,10 @@ def changed(server: Server, change: Change) -> Server:
     types = data_types(values)
     if types is None:
         raise InvalidInput("that data type needs a checkpoint of its own: nothing is known of its speed")
+    if server.machine.gpu == CPU and types.weight_bytes != server.types.weight_bytes:
+        raise InvalidInput(
+            "nothing is known of the speed of 8-bit weights on processors, and vLLM does not take them there"
+        )
     tokens = tokens_after(
         server.kv_tokens, server.machine, server.habits, (server.values, server.types), (values, types)
     )

@@ -136,6 +136,13 @@ def test_a_server_that_would_not_start_is_refused(values: Mapping[Knob, KnobValu
         after(server("--max-model-len=4096", "--gpu-memory-utilization=0.9"), values)
 
 
+def test_weights_in_8_bit_are_not_foretold_on_processors() -> None:
+    """vLLM 0.32 on processors ended at its start when it was tried."""
+    with pytest.raises(InvalidInput, match="nothing is known of the speed of 8-bit weights on processors"):
+        after(server(of=Machine(CPU)), {Knob.QUANTIZATION: "fp8"})
+    assert after(server(of=Machine(CPU)), {Knob.MAX_NUM_SEQS: 8}).types == DataTypes()
+
+
 def test_a_server_that_runs_with_less_cache_than_its_longest_request_goes_on_doing_so() -> None:
     """SGLang starts so, and refuses the requests that are too long."""
     small = server(
