@@ -157,8 +157,8 @@ class Replica:
         """Runs every step that starts, and delivers every step that ends, before `to_s`."""
         while (at_s := self.next_event_s) is not None and at_s < to_s:
             self._turn(at_s)
-            if self._only_decodes():
-                self._coast(to_s)
+            if self._current is not None and self._only_decodes():
+                self._coast(self._current, to_s)
         self._now_s = max(self._now_s, to_s)
 
     def _turn(self, at_s: float) -> None:
@@ -204,11 +204,9 @@ class Replica:
             and not (plan.prompt_tokens or plan.newcomers or plan.complete)
         )
 
-    def _coast(self, to_s: float) -> None:
+    def _coast(self, current: _Plan, to_s: float) -> None:
         """Turn after turn in which everybody decodes: the same as `_turn` makes of them, at a fraction of its cost."""
-        current, batch, pool, observer = self._current, self._batch, self._kv.pool, self._observer
-        assert current is not None
-        ahead = self._next
+        ahead, batch, pool, observer = self._next, self._batch, self._kv.pool, self._observer
         arrival_s = self._upcoming[0].request.arrival_s if self._upcoming else math.inf
         size = batch.size
         fixed_s, per_context_token_s = self.step_time.fixed_s(size, size), self.step_time.per_context_token_s
@@ -338,6 +336,7 @@ class Replica:
         self._kv.set_aside(sequence)
         sequence.stage, sequence.delivered = Stage.WAITING, False
         self._waiting.appendleft(sequence)
+        self._blocked = False
         self.preemptions += 1
         if self._observer is not None:
             self._observer.preempted(sequence.request, self._boundary_s)

@@ -2,7 +2,7 @@
 
 from math import inf, nextafter
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perfagent.twin import Replica, Request, SchedulerRules, StepTime
@@ -108,7 +108,14 @@ def test_many_small_advances_equal_a_big_one(rules: SchedulerRules, load: list[R
     assert play(rules, load, pieces)[0].events == play(rules, load, [])[0].events
 
 
+EVICTED_AFTER_THE_HEAD_WAS_REFUSED = (
+    SchedulerRules(3, 8, KV_TOKENS // 4, 4, async_scheduling=False, mixed=False),
+    requests([(0.0, 26, 22, None), (0.0, 1, 20, "p"), (0.0, 43, 9, "p")]),
+)
+
+
 @given(RULES, LOADS, st.integers(0, 40), st.integers(0, 11))
+@example(*EVICTED_AFTER_THE_HEAD_WAS_REFUSED, 29, 0)
 def test_steps_that_only_decode_are_the_same_in_one_go_as_turn_by_turn(
     rules: SchedulerRules, load: list[Request], turns: int, cancelled: int
 ) -> None:
