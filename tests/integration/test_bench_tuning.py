@@ -5,8 +5,10 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from perfagent.bench import tuning
-from perfagent.bench.tuning import Solved, at_random, better, by_hand, by_twin, in_one_shot, problem, solve
+from perfagent.bench import tpe, tuners, tuning
+from perfagent.bench.tpe import by_tpe
+from perfagent.bench.tuners import at_random, by_hand, by_rules, by_twin, doubling, in_one_shot
+from perfagent.bench.tuning import GRID, Solved, better, measured, problem, solve
 from perfagent.cli.main import app
 
 FEW = ((4, 2048), (32, 2048), (256, 2048), (256, 8192))
@@ -15,8 +17,10 @@ FEW = ((4, 2048), (32, 2048), (256, 2048), (256, 8192))
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "GRID", FEW)
-    monkeypatch.setattr(tuning, "COARSE", FEW[:2])
-    monkeypatch.setattr(tuning, "MOST_TRIALS", 2)
+    monkeypatch.setattr(tuners, "GRID", FEW)
+    monkeypatch.setattr(tuners, "COARSE", FEW[:2])
+    monkeypatch.setattr(tuners, "MOST_TRIALS", 2)
+    monkeypatch.setattr(tpe, "MOST_TRIALS", 2)
     monkeypatch.setattr(tuning, "LONG_RUNS", 1)
     monkeypatch.setattr(tuning, "TRIAL_S", 30.0)
 
@@ -28,7 +32,7 @@ def test_a_problem_is_the_same_every_time_and_another_one_is_another() -> None:
 
 
 def test_every_method_keeps_what_measured_best() -> None:
-    methods = {"twin": by_twin, "one shot": in_one_shot, "random": at_random, "by hand": by_hand}
+    methods = {"twin": by_twin, "one shot": in_one_shot, "rules": by_rules, "random": at_random, "by hand": by_hand}
     found = solve(1, seeds=2, methods=methods)
     assert [(one.method, one.seed) for one in found] == [(name, seed) for seed in (0, 1) for name in methods]
     for one in found:
@@ -50,6 +54,22 @@ def test_it_is_a_command() -> None:
     answer = CliRunner().invoke(app, ["bench", "tuning", "--problems", "1", "--seeds", "1", "-o", "json"])
     assert answer.exit_code == 0, answer.output
     told = json.loads(answer.stdout)
-    assert set(told["methods"]) == {"twin", "one shot", "random", "eight by hand"}
+    names = {"twin", "one shot", "rules", "doubling", "eight by hand", "random", "Optuna TPE"}
+    assert set(told["methods"]) == names
     assert told["methods"]["twin"]["p_twin_is_better"] is None
-    assert len(told["each"]) == 4
+    assert len(told["each"]) == len(names)
+
+
+def test_doubling_goes_on_as_long_as_it_measures_better() -> None:
+    of = problem(1)
+    tried = doubling(of, 0)
+    assert tried
+    assert all(setting in FEW for setting in tried)
+
+
+def test_optuna_keeps_to_the_grid() -> None:
+    of = problem(2)
+    tried = by_tpe(of, 0)
+    assert tried == by_tpe(of, 0)
+    assert len(tried) == 2
+    assert all(setting in GRID or measured(of, setting, 0) == 0 for setting in tried)

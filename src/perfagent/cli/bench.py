@@ -18,7 +18,8 @@ from perfagent.bench.recorded import diagnose_recorded, labelled
 from perfagent.bench.scenario import Split
 from perfagent.bench.scenarios import diagnose_scenarios
 from perfagent.bench.score import by_agent, by_rules, score
-from perfagent.bench.tuning import METHODS, better, solve_all
+from perfagent.bench.tuners import methods as ways
+from perfagent.bench.tuning import better, solve_all
 from perfagent.cli.bench_table import forecasts_table, table, tuning_table
 from perfagent.cli.output import Exit, Format, emit, err, fail
 from perfagent.domain.errors import InvalidInput
@@ -99,12 +100,19 @@ def tuning(
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="How often each is tried, with other luck.")] = 30,
     output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TABLE,
 ) -> None:
-    """Find the best setting of emulated servers in a few live trials, and hold that against other ways to search."""
-    solved = solve_all(problems, seeds, METHODS)
+    """Find the best setting of emulated servers in a few live trials, and hold that against other ways to search.
+
+    Optuna is among them where it is installed (`pip install 'performance-agent[bench]'`).
+    """
+    known = ways()
+    solved = solve_all(problems, seeds, known)
     found = [one for each in _watched(solved, problems, "problems") for one in each]
-    methods = {name: [one for one in found if one.method == name] for name in METHODS}
+    if not found:
+        raise fail("no setting of these servers serves their load in time: ask for more problems", Exit.WRONG_USE)
+    methods = {name: [one for one in found if one.method == name] for name in known}
     data = {
         "problems": problems,
+        "left_out": problems - len({one.problem for one in found}),
         "seeds": seeds,
         "methods": {
             name: {

@@ -51,7 +51,8 @@ def forecasts_table(data: dict[str, Any]) -> None:
 
 def tuning_table(data: dict[str, Any]) -> None:
     """How near the best each method came."""
-    out.print(f"{data['problems']} problems, {data['seeds']} times each", style="bold")
+    left_out = f", {data['left_out']} left out that no setting solves" if data["left_out"] else ""
+    out.print(f"{data['problems']} problems, {data['seeds']} times each{left_out}", style="bold")
     told = Table(box=None, header_style="dim")
     for column in ("", "of the best, median", "worst tenth", "live trials", "p that the twin is not better"):
         told.add_column(column)

@@ -4,8 +4,9 @@ Candidates are what the rules propose for the findings, and the values around it
 decide between the best. Every candidate meets the same luck, so a difference is the change's.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import log
 
 import numpy as np
@@ -28,6 +29,8 @@ SURE = 0.8
 """Share of the draws in which a change must be for the better to be proposed."""
 KEPT = 0.95
 """Share of the draws in which an objective that holds today must hold afterwards: the interval does not break it."""
+LATE = 0.01
+"""What a token that breaks an objective is worth, of one that keeps them."""
 TIE = 0.01
 """Gains nearer to each other than this are alike, and the smaller change is preferred."""
 MOST_REPLICAS = 64
@@ -50,12 +53,53 @@ class Effort:
     """Draws that every candidate is given."""
     finalists: int = 3
     """The best of these, which all draws decide on."""
+    steps: int = 4
+    """As many more where the best may break an objective."""
     doubtful: int = 2
     """As many more that rules propose though few draws see the good of it."""
     draws: int = DRAWS
 
 
 THOROUGH = Effort()
+
+
+@dataclass(frozen=True, slots=True)
+class _Screened:
+    """What a few draws say of a candidate."""
+
+    gain: float
+    """Median, a logarithm."""
+    candidate: Candidate
+    keeps: bool
+    """Whether it keeps every objective that holds today."""
+
+    @property
+    def level(self) -> int:
+        """Gains of one level are alike."""
+        return round(self.gain / TIE)
+
+    def preference(self) -> tuple[float, bool, float]:
+        """The most gain first, then the smaller change."""
+        return _preference(self.gain, self.candidate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What all draws say of a candidate."""
+
+    gain: float
+    """Median, a logarithm."""
+    chance: float
+    """Share of the draws in which it is for the better."""
+    candidate: Candidate
+    prediction: Prediction
+    keeps: bool
+    """Whether it surely keeps every objective that holds today."""
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is surely for the better."""
+        return self.gain > WORTH and self.chance >= SURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,69 +126,58 @@ def search(
 ) -> Tuned:
     """Changes that answer the findings, best first, with what the twin expects of each.
 
-    Better is more goodput: tokens of answers within the latency objectives. Without any, it is throughput over time in
-    the system. Never a candidate that may break an objective which holds today.
+    Better is more goodput: tokens of answers within the latency objectives, and where there are none of those, more
+    tokens at all. Without objectives, it is throughput over time in the system. Never a candidate that may break an
+    objective which holds today.
     """
-    candidates = list(candidates_of(diagnosis, config, forecaster.of.server))
-    screened, breaking, asked = _screened(
-        candidates, forecaster, objectives, lambda share: progress(0.6 * share), effort.screening
-    )
-    if breaking and breaking[0][0] > WORTH + max((gain for gain, _ in screened), default=0.0):
-        pairs = list(with_small_steps(breaking[0][1], config, forecaster.of.server))
-        found, _, more_asked = _screened(
-            pairs, forecaster, objectives, lambda share: progress(0.6 + 0.1 * share), effort.screening
+    ask = partial(_screened, forecaster=forecaster, objectives=objectives, draws=effort.screening)
+    screened, asked = ask(candidates_of(diagnosis, config, forecaster.of.server), progress=_part(progress, 0.0, 0.6))
+    risky = [one for one in screened if not one.keeps]
+    if risky and risky[0].gain > WORTH + max((one.gain for one in screened if one.keeps), default=0.0):
+        pairs, more_asked = ask(
+            with_small_steps(risky[0].candidate, config, forecaster.of.server), progress=_part(progress, 0.6, 0.7)
         )
-        screened, asked = sorted([*found, *screened], key=lambda one: _preference(*one)), asked + more_asked
-    best = [candidate for gain, candidate in screened if gain > 0][: effort.finalists]
-    best += [candidate for _, candidate in screened if candidate.by_rule and candidate not in best][: effort.doubtful]
-    sure, doubtful = [], []
-    for turn, candidate in enumerate(best):
-        progress(0.7 + 0.3 * turn / len(best))
-        prediction = forecaster.predict(candidate.change, draws=effort.draws)
-        gains = _gains(prediction, objectives)
-        gain, chance = float(np.median(gains)), float((gains > 0).mean())
-        if not _keeps(prediction, objectives) or chance <= 1 - SURE:
-            continue
-        answer = (gain, chance, candidate, prediction)
-        if gain > WORTH and chance >= SURE:
-            sure.append(answer)
-        elif candidate.by_rule:
-            doubtful.append(answer)
+        screened, asked = sorted([*pairs, *screened], key=_Screened.preference), asked + more_asked
+    answers = _decided(screened, forecaster, objectives, _part(progress, 0.7, 1.0), effort)
+    sure = [one for one in answers if one.keeps and one.sure]
+    doubtful = [one for one in answers if one.keeps and not one.sure and one.candidate.by_rule]
     unplayed = [one for one in propose(diagnosis, config, forecaster.of.server.engine) if one.cause not in TUNABLE]
-    decided = [*sorted(sure, key=lambda one: _preference(one[0], one[2])), *sorted(doubtful, key=lambda one: -one[1])]
+    sure.sort(key=lambda one: _preference(one.gain, one.candidate))
+    doubtful.sort(key=lambda one: -one.chance)
     proposals = tuple(
-        _proposal(candidate, prediction, chance, config, forecaster.of.server.engine, priority)
-        for priority, (_, chance, candidate, prediction) in enumerate(decided, 1)
+        _proposal(answer, config, forecaster.of.server.engine, priority)
+        for priority, answer in enumerate([*sure, *doubtful], 1)
     )
     more = tuple(replace(one, priority=priority) for priority, one in enumerate(unplayed, len(proposals) + 1))
     progress(1.0)
-    stuck = bool(candidates) and not sure
-    held_back = breaking[0][1].change if stuck and breaking and breaking[0][0] > WORTH else ()
-    return Tuned((*proposals, *more), _replicas(forecaster, objectives) if stuck else None, asked, held_back)
+    if sure or not asked:
+        return Tuned((*proposals, *more), None, asked)
+    held_back = next((one.candidate.change for one in answers if not one.keeps and one.sure), ())
+    return Tuned((*proposals, *more), _replicas(forecaster, objectives), asked, held_back)
 
 
 def _screened(
-    candidates: Sequence[Candidate],
+    candidates: Iterable[Candidate],
+    *,
     forecaster: Forecaster,
     objectives: Sequence[Objective],
     progress: Callable[[float], None],
     draws: int,
-) -> tuple[list[tuple[float, Candidate]], list[tuple[float, Candidate]], int]:
-    """All that would start and make a difference, best first by a few draws; those that may break an objective apart;
-    and how many were played.
+) -> tuple[list[_Screened], int]:
+    """All that would start and make a difference, best first by a few draws; and how many were played.
 
     Values of one knob rise: once one makes no difference to the one before, those beyond it make none either.
     """
-    if not candidates:
-        return [], [], 0
+    known = list(candidates)
+    if not known:
+        return [], 0
     unchanged = [run.figures for run in forecaster.predict((), draws=draws, nudged=0).runs]
     asked = 0
-    found: list[tuple[float, Candidate]] = []
-    breaking: list[tuple[float, Candidate]] = []
+    found: list[_Screened] = []
     latest: dict[Knob, list[Mapping[Figure, float]]] = {}
     still: set[Knob] = set()
-    for turn, candidate in enumerate(candidates):
-        progress(turn / len(candidates))
+    for turn, candidate in enumerate(known):
+        progress(turn / len(known))
         knob = candidate.draft.knob
         if knob in still and not candidate.by_rule:
             continue
@@ -158,10 +191,49 @@ def _screened(
             still.add(knob)
         latest[knob] = figures
         if figures != unchanged:
-            of = found if _keeps(prediction, objectives) else breaking
-            of.append((float(np.median(_gains(prediction, objectives))), candidate))
-    kept, broken = (sorted(each, key=lambda one: _preference(*one)) for each in (found, breaking))
-    return kept, broken, asked
+            gain = float(np.median(_gains(prediction, objectives)))
+            found.append(_Screened(gain, candidate, _keeps(prediction, objectives)))
+    return sorted(found, key=_Screened.preference), asked
+
+
+def _decided(
+    screened: Sequence[_Screened],
+    forecaster: Forecaster,
+    objectives: Sequence[Objective],
+    progress: Callable[[float], None],
+    effort: Effort,
+) -> list[_Answer]:
+    """What all draws say of the best few that break no objective, of a few more that rules propose, and where nothing
+    is sure of the best that may break one.
+
+    Where one may break an objective so may whatever gains as much. What gains less is a step on the way: once it is
+    made, what it brought tells more about the next.
+    """
+    answers: list[_Answer] = []
+
+    def ask(candidate: Candidate) -> _Answer:
+        progress(min(1.0, len(answers) / (effort.finalists + effort.steps + effort.doubtful)))
+        prediction = forecaster.predict(candidate.change, draws=effort.draws)
+        gains = _gains(prediction, objectives)
+        chance = float((gains > 0).mean())
+        answers.append(_Answer(float(np.median(gains)), chance, candidate, prediction, _keeps(prediction, objectives)))
+        return answers[-1]
+
+    risky = set[int]()
+    for one in (one for one in screened if one.keeps and one.gain > 0):
+        kept = sum(answer.keeps for answer in answers)
+        if kept == effort.finalists or len(answers) == effort.finalists + effort.steps:
+            break
+        if one.level not in risky and not ask(one.candidate).keeps:
+            risky.add(one.level)
+    known = [answer.candidate for answer in answers]
+    rules = [one.candidate for one in screened if one.keeps and one.candidate.by_rule and one.candidate not in known]
+    for candidate in rules[: effort.doubtful]:
+        ask(candidate)
+    if not any(answer.keeps and answer.sure for answer in answers):
+        for one in [one for one in screened if not one.keeps and one.gain > WORTH][:1]:
+            ask(one.candidate)
+    return sorted((one for one in answers if one.chance > 1 - SURE), key=lambda one: -one.gain)
 
 
 def _gains(prediction: Prediction, objectives: Sequence[Objective]) -> NDArray[np.float64]:
@@ -171,11 +243,14 @@ def _gains(prediction: Prediction, objectives: Sequence[Objective]) -> NDArray[n
 
 
 def _gain(after: Run, today: Run, latencies: Sequence[Objective]) -> float:
-    """What is nothing counts as a hundredth of today's throughput."""
     if not latencies:
         return log(_power(after) / _power(today))
-    least = 0.01 * max(today.figures[Figure.THROUGHPUT], 1e-9)
-    return log((after.goodput_tok_s(latencies) + least) / (today.goodput_tok_s(latencies) + least))
+    return log(_worth(after, latencies) / _worth(today, latencies))
+
+
+def _worth(run: Run, latencies: Sequence[Objective]) -> float:
+    """Goodput, and a little of what comes too late: where nothing keeps the objectives, serving more is a way there."""
+    return run.goodput_tok_s(latencies) + LATE * max(run.figures[Figure.THROUGHPUT], 1e-9)
 
 
 def _power(run: Run) -> float:
@@ -212,10 +287,14 @@ def _preference(gain: float, candidate: Candidate) -> tuple[float, bool, float]:
     return (-round(gain / TIE), *candidate.size)
 
 
-def _proposal(
-    candidate: Candidate, prediction: Prediction, chance: float, config: EffectiveConfig, engine: str, priority: int
-) -> Proposal:
+def _part(progress: Callable[[float], None], low: float, high: float) -> Callable[[float], None]:
+    """Progress of one part, as part of the whole."""
+    return lambda share: progress(low + (high - low) * share)
+
+
+def _proposal(answer: _Answer, config: EffectiveConfig, engine: str, priority: int) -> Proposal:
     """The change with the twin's expectations in place of rules of thumb."""
+    candidate, prediction, chance = answer.candidate, answer.prediction, answer.chance
     plain = as_proposal(candidate.finding, candidate.draft, candidate.change, config, engine, priority=priority)
     doubted = () if chance >= SURE else (f"for the better in only {chance:.0%} of what may come",)
     return replace(
