@@ -1,7 +1,7 @@
 """Ways to look for the best setting of an emulated server: ours, simpler ones of our own, and what others do."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -19,12 +19,12 @@ from perfagent.bench.tuning import (
     watched_trial,
 )
 from perfagent.domain.errors import AgentError
-from perfagent.domain.finding import Diagnosis
+from perfagent.domain.finding import Cause, Diagnosis, Finding, Severity, Symptom
 from perfagent.domain.knob import Change, EffectiveConfig, Knob, LaunchConfig
 from perfagent.domain.machine import Machine
 from perfagent.domain.window import Window
 from perfagent.forecast import Forecaster, case
-from perfagent.optimizers import Effort, propose, search
+from perfagent.optimizers import TUNABLE, Effort, propose, search
 from perfagent.twin.belief import Belief
 
 COARSE: tuple[Setting, ...] = tuple((seats, tokens) for tokens in (2048, 8192) for seats in (16, 64, 256, 1024))
@@ -43,7 +43,7 @@ class _Trial:
 
 
 def by_twin(of: Problem, seed: int, most: int | None = None) -> list[Setting]:
-    """Look at the metrics, ask the twin, try its first proposal, and again until it has none.
+    """Look at the metrics, ask the twin, try its first proposal, and again until it has none that is new.
 
     Where it proposes nothing it may tell what would serve more at an objective's risk: in a trial that is tried too.
     """
@@ -56,7 +56,7 @@ def by_twin(of: Problem, seed: int, most: int | None = None) -> list[Setting]:
         except AgentError:
             return ()
         learned.append(known.fitted.fit.belief)
-        tuned = search(trial.diagnosis, trial.config, Forecaster(known), of.objectives, effort=EFFORT)
+        tuned = search(_to_tune(trial.diagnosis), trial.config, Forecaster(known), of.objectives, effort=EFFORT)
         return [*(one.change for one in tuned.proposals), *([tuned.held_back] if tuned.held_back else [])]
 
     return _walk(of, seed, asked, MOST_TRIALS if most is None else most)
@@ -135,6 +135,14 @@ def _trial(of: Problem, setting: Setting, seed: int) -> _Trial:
     window, launch = watched_trial(of, setting, seed)
     config = engines.effective("vllm", launch, window.snapshots[-1].info, {}, RELEASE)
     return _Trial(window, launch, config, diagnose(window, config))
+
+
+def _to_tune(diagnosis: Diagnosis) -> Diagnosis:
+    """Where nothing is wrong an agent leaves a server alone. Here it is asked to go on, as if there were too much."""
+    if any(one.cause in TUNABLE for one in diagnosis.findings):
+        return diagnosis
+    asked = Finding(Cause.OVERLOAD, Symptom.QUEUE_BUILDUP, Severity.LOW, 1.0, "trial", "Somebody asks to tune it.", ())
+    return replace(diagnosis, findings=(asked, *diagnosis.findings))
 
 
 def _applied(change: Change, now: Setting) -> Setting | None:
