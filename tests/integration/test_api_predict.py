@@ -93,6 +93,15 @@ async def test_nothing_changed_is_today_and_what_had_to_be_assumed_is_said(at: S
     assert any("the GPU is not known" in note for note in told["notes"])
 
 
+async def test_a_gpu_that_only_the_server_tells_is_used_and_said(at: Site, wire: respx.MockRouter) -> None:
+    gpus = {"nvidia_gpu_models": "GPU 0: NVIDIA L40S"}
+    wire.get(url__startswith=f"{VLLM}/server_info").respond(json={"system_env": gpus})
+    await watched(at, wire, gpu=None)
+    told = await predicted(at)
+    assert "the server says that it runs on l40s" in told["notes"]
+    assert not any("the GPU is not known" in note for note in told["notes"])
+
+
 # Load
 
 
