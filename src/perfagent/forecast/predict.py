@@ -5,7 +5,7 @@ them is the change.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import exp, log
 from typing import Self
 
@@ -24,7 +24,7 @@ from perfagent.forecast.play import Figure, Run, play
 from perfagent.forecast.server import SOME_MODEL_LEN, Server
 from perfagent.twin import StepTime
 from perfagent.twin.belief import Belief
-from perfagent.twin.data_types import ratios
+from perfagent.twin.data_types import DataTypes, Ratios, ratios
 from perfagent.twin.gpus import gpu
 
 DRAWS = 60
@@ -42,6 +42,7 @@ LIFETIMES_BEFORE, LONGEST_BEFORE_S = 3.0, 600.0
 NUDGED_DRAWS = 10
 ENDS = (0.05, 0.95)
 NOTHING = Load()
+MEASURED = "what this change of data types does to the step time was measured on such servers before"
 INTERPOLATED = frozenset({Figure.TTFT_P50, Figure.TTFT_P95, Figure.ITL_P95})
 """Figures that servers tell only as closely as their buckets are."""
 
@@ -115,6 +116,8 @@ class Case:
     server: Server
     demand: Demand
     fitted: Fitted
+    kin: Mapping[DataTypes, Belief] = field(default_factory=dict)
+    """What was learned of such servers before, by their data types."""
 
     @property
     def before_s(self) -> float:
@@ -125,6 +128,17 @@ class Case:
         if whole is None or whole.mean is None:
             return 0.0
         return min(LONGEST_BEFORE_S, LIFETIMES_BEFORE * max(whole.mean - ((queue and queue.mean) or 0.0), 0.0))
+
+    def measured(self, types: DataTypes) -> bool:
+        """Whether such servers were seen with these data types as well as with today's."""
+        return types != self.server.types and {types, self.server.types} <= self.kin.keys()
+
+    def ratios_to(self, types: DataTypes) -> Ratios:
+        """What a change to these data types does to the step time: known kernels, and what such servers showed."""
+        machine = self.server.machine
+        native = machine.gpu is None or machine.gpu == CPU or gpu(machine.gpu).fp8
+        known = ratios(self.server.types, types, native=native)
+        return known.measured(self.kin[self.server.types], self.kin[types]) if self.measured(types) else known
 
 
 def case(
@@ -158,6 +172,7 @@ class Forecaster:
         self._widening = widening
         self._seed = seed
         self._today: dict[int, Run] = {}
+        self._ratios: dict[DataTypes, Ratios] = {}
 
     def today(self, turn: int) -> Run:
         """This draw's run of the replica as it is."""
@@ -209,14 +224,16 @@ class Forecaster:
             of.server.kv_tokens,
             of.fitted.fit.pinned,
             of.fitted.fit.residual_ratio,
-            (*of.server.notes, *of.demand.notes, *of.fitted.notes),
+            (*of.server.notes, *of.demand.notes, *of.fitted.notes, *((MEASURED,) if of.measured(server.types) else ())),
             tuple(runs),
             tuple(today),
             self._widening,
         )
 
     def _luck(self, turn: int, server: Server) -> "_Luck":
-        return _Luck.draw(np.random.default_rng([self._seed, turn]), self.of, server)
+        if server.types not in self._ratios:
+            self._ratios[server.types] = self.of.ratios_to(server.types)
+        return _Luck.draw(np.random.default_rng([self._seed, turn]), self.of, self._ratios[server.types])
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,16 +247,14 @@ class _Luck:
     seed: int
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, of: Case, after: Server) -> "_Luck":
+    def draw(cls, rng: np.random.Generator, of: Case, ratios: Ratios) -> "_Luck":
         """The replica's constants today, and what the change of data types makes of the same ones."""
         steps, others, types = rng.spawn(3)
         now = next(of.fitted.fit.belief.draws(steps)).scaled(exp(MODEL_ERROR * steps.standard_normal()))
-        native = after.machine.gpu is None or after.machine.gpu == CPU or gpu(after.machine.gpu).fp8
-        ratio = ratios(of.server.types, after.types, native=native).draw(types)
         front_end = of.fitted.front_end
         return cls(
             now,
-            now.times(ratio),
+            now.times(ratios.draw(types)),
             exp(CAPACITY_ERROR * others.standard_normal()),
             front_end.seconds * exp(front_end.log_sd * others.standard_normal()),
             int(others.integers(2**31)),
