@@ -19,7 +19,7 @@ from perfagent.domain.window import Window, increase
 from perfagent.forecast import Case, Forecaster, Load, Prediction, case
 from perfagent.forecast.knowledge import OVERLAP, key_of, kin, learned_from
 from perfagent.forecast.server import known
-from perfagent.optimizers import THOROUGH, Effort, Tuned, search
+from perfagent.optimizers import THOROUGH, Effort, Promoted, Tuned, search
 from perfagent.optimizers.search import of_each
 from perfagent.ports import Knowledge
 
@@ -57,12 +57,13 @@ class _Answer:
     objectives: tuple[Objective, ...]
     machine: Machine
     targets: tuple[str, ...]
+    promoted: Promoted
     tuned: Tuned
 
     @property
     def asked(self) -> tuple[object, ...]:
         """What was asked: another answer follows from anything else."""
-        return (self.causes, self.config, self.objectives, self.machine, self.targets)
+        return (self.causes, self.config, self.objectives, self.machine, self.targets, self.promoted)
 
 
 class Foresight:
@@ -138,8 +139,11 @@ class Foresight:
         diagnosis: Diagnosis,
         config: EffectiveConfig,
         objectives: Sequence[Objective],
+        promoted: Promoted = (),
     ) -> Tuned:
         """What the twin makes of the findings, if asked lately what it made of the same ones then.
+
+        `promoted` is what helped such servers against which cause before.
 
         Raises `InvalidInput` where the window does not tell enough for a prediction.
         """
@@ -148,12 +152,14 @@ class Foresight:
         targets = tuple(each.window.target for each in replicas)
         async with self._my_turn():
             known = self._answers.pop(service, None)
-            asked = (causes, config, tuple(objectives), one.machine, targets)
+            asked = (causes, config, tuple(objectives), one.machine, targets, promoted)
             fresh = known is not None and 0 <= diagnosis.end_s - known.at_s < REUSED_S
             if known is None or not fresh or known.asked != asked:
                 asker = Forecaster(self._case(service, one, one.window.end_s), widening=self._widening())
                 its_part = [of_each(objective, len(replicas)) for objective in objectives]
-                tuned = await asyncio.to_thread(search, diagnosis, config, asker, its_part, effort=self._effort)
+                tuned = await asyncio.to_thread(
+                    search, diagnosis, config, asker, its_part, effort=self._effort, promoted=promoted
+                )
                 known = _Answer(diagnosis.end_s, *asked, tuned)
             self._answers[service] = known
             while len(self._answers) > MOST_KEPT:

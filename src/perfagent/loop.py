@@ -27,7 +27,7 @@ from perfagent.past import Past
 from perfagent.ports import Actuator, Clock, Collector, History, Journal, Knowledge, Scraper, Services
 from perfagent.watch import Watch
 from perfagent.workflows.effects import Effects
-from perfagent.workflows.ledger import Entry, entries, widening
+from perfagent.workflows.ledger import Entry, entries, promoted, widening
 from perfagent.workflows.manager import Manager
 from perfagent.workflows.model import Pace, Request, Rollout
 from perfagent.workflows.planning import Survey
@@ -325,8 +325,9 @@ class Agent:
             return view
         try:
             replicas = self._replicas(view.service, told)
+            before = promoted(self.manager.rollouts(), view.service.engine)
             tuned = await self._foresight.tune(
-                service_id, replicas, view.diagnosis, view.config, view.service.objectives
+                service_id, replicas, view.diagnosis, view.config, view.service.objectives, before
             )
         except InvalidInput as reason:
             return replace(view, basis=f"rules of thumb; the twin was not asked: {reason}")

@@ -1,14 +1,19 @@
 """What a change would do, asked over HTTP about an emulated server whose pages are scraped at the wire."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 import respx
 
+from perfagent.domain.finding import Cause
+from perfagent.domain.knob import Knob
 from perfagent.forecast import Figure
+from perfagent.workflows.model import Phase, Request, Rollout
 from support import fleets
 from support.api import VLLM, Site, problem, serve
+from support.rollout_events import PLAN
 from support.watched import EMULATED, EVERY_S, chats
 
 FLAGS = ["--max-num-seqs=4", "--max-model-len=65536"]
@@ -189,6 +194,16 @@ async def test_proposals_carry_what_the_twin_expects(at: Site, wire: respx.MockR
     optimized = (await at.post("/optimize", {"instance_id": "chat", "instance_type": "vllm"})).json()
     assert optimized["predicted_by"] == "the twin"
     assert optimized["optimizations"] == told["proposals"]
+
+
+async def test_what_was_promoted_on_the_same_engine_is_asked_again(at: Site, wire: respx.MockRouter) -> None:
+    change = ((Knob.MAX_NUM_SEQS, 5),)
+    plan = replace(PLAN, cause=Cause.BATCH_LIMIT, change=change)
+    done = Rollout("r1", Request("batch", "ann"), 0.0, 0.0, Phase.COMPLETED, plan=plan)
+    at.agent.manager._rollouts["r1"] = done
+    await watched(at, wire)
+    await at.get("/services/chat/proposals")
+    assert at.agent._foresight._answers["chat"].promoted == ((Cause.BATCH_LIMIT, change),)
 
 
 async def test_where_the_twin_cannot_be_asked_rules_stand_and_the_reason_is_told(

@@ -23,7 +23,7 @@ from perfagent.forecast.knowledge import key_of
 from perfagent.forecast.predict import MEASURED
 from perfagent.forecast.server import known
 from perfagent.foresight import LEARN_EVERY_S, REUSED_S, Foresight, Replica, busiest
-from perfagent.optimizers import Effort, Tuned
+from perfagent.optimizers import Effort, Promoted, Tuned
 from perfagent.store.memory import MemoryKnowledge
 from perfagent.twin.data_types import DataTypes, ratios
 from support import fleets, watched
@@ -78,9 +78,10 @@ class Asking:
         replicas: Sequence[Replica] | None = None,
         config: EffectiveConfig | None = None,
         objectives: Sequence[Objective] = (),
+        promoted: Promoted = (),
     ) -> Tuned:
         replicas = [replica()] if replicas is None else replicas
-        return await self.of.tune(service, replicas, about, config or watched.config(*FLAGS), objectives)
+        return await self.of.tune(service, replicas, about, config or watched.config(*FLAGS), objectives, promoted)
 
 
 @pytest.fixture
@@ -164,6 +165,8 @@ async def again_with(asking: Asking, what: str) -> Tuned:
             return await asking(objectives=(Objective(SloMetric.TTFT, 1.0),))
         case "another GPU":
             return await asking(replicas=[replica(machine=watched.L40S)])
+        case "another past":
+            return await asking(promoted=((Cause.PREFIX_CACHE, ((Knob.MAX_NUM_SEQS, 5),)),))
         case "another server":
             other = Window(tuple(replace(each, target="r2") for each in seen().snapshots))
             return await asking(replicas=[replica(other)])
@@ -173,7 +176,15 @@ async def again_with(asking: Asking, what: str) -> Tuned:
 
 @pytest.mark.parametrize(
     "what",
-    ["other findings", "other settings", "other objectives", "another GPU", "another server", "another service"],
+    [
+        "other findings",
+        "other settings",
+        "other objectives",
+        "another GPU",
+        "another past",
+        "another server",
+        "another service",
+    ],
 )
 async def test_another_question_is_asked(asking: Asking, what: str) -> None:
     first = await asking()

@@ -18,7 +18,7 @@ from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import FORECAST, FORECAST_DIRECTION, Effect, Expected, Proposal
 from perfagent.domain.slo import Comparison, Objective, SloMetric
 from perfagent.forecast import DRAWS, MODEL_ERROR, Figure, Forecaster, Load, Prediction, Run, wider
-from perfagent.optimizers.candidates import TUNABLE, Candidate, with_small_steps
+from perfagent.optimizers.candidates import TUNABLE, Candidate, Promoted, with_small_steps
 from perfagent.optimizers.candidates import candidates as candidates_of
 from perfagent.optimizers.propose import as_proposal, propose
 
@@ -79,13 +79,14 @@ def search(
     objectives: Sequence[Objective] = (),
     progress: Callable[[float], None] = lambda _: None,
     effort: Effort = THOROUGH,
+    promoted: Promoted = (),
 ) -> Tuned:
     """Changes that answer the findings, best first, with what the twin expects of each.
 
     Better is more goodput: tokens of answers within the latency objectives. Without any, it is throughput over time in
     the system. Never a candidate that may break an objective which holds today.
     """
-    candidates = list(candidates_of(diagnosis, config, forecaster.of.server))
+    candidates = list(candidates_of(diagnosis, config, forecaster.of.server, promoted))
     screened, breaking, asked = _screened(
         candidates, forecaster, objectives, lambda share: progress(0.6 * share), effort.screening
     )
