@@ -398,6 +398,10 @@ class Agent:
         """Every forecast beside what came of it, oldest first."""
         return entries(self.manager.rollouts())
 
+    def outcomes(self) -> list[Entry]:
+        """The ledger of rollouts that have ended: nothing of it changes any more."""
+        return entries(rollout for rollout in self.manager.rollouts() if not rollout.active)
+
     def roll_out(self, request: Request, *, engine: str | None = None) -> Rollout:
         """Begin a rollout at once; it is planned and run by the ticks that follow.
 
