@@ -20,12 +20,11 @@ from perfagent.domain.slo import Comparison, Objective, SloMetric
 from perfagent.domain.window import Window, increase, lifetime, observed
 from perfagent.forecast import Figure, Load
 from perfagent.forecast.knowledge import key_of
-from perfagent.forecast.predict import MEASURED
 from perfagent.forecast.server import known
 from perfagent.foresight import LEARN_EVERY_S, REUSED_S, Foresight, Replica, busiest
 from perfagent.optimizers import Effort, Promoted, Tuned
 from perfagent.store.memory import MemoryKnowledge
-from perfagent.twin.data_types import DataTypes, ratios
+from perfagent.twin.data_types import MEASURED, DataTypes, ratios
 from support import fleets, watched
 from support.captures import WHOLE
 from support.windows import window

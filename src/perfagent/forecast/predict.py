@@ -26,6 +26,7 @@ from perfagent.twin import StepTime
 from perfagent.twin.belief import Belief
 from perfagent.twin.data_types import DataTypes, Ratios, ratios
 from perfagent.twin.gpus import gpu
+from perfagent.twin.kernel_tables import better
 
 DRAWS = 60
 MODEL_ERROR = 0.04
@@ -42,7 +43,6 @@ LIFETIMES_BEFORE, LONGEST_BEFORE_S = 3.0, 600.0
 NUDGED_DRAWS = 10
 ENDS = (0.05, 0.95)
 NOTHING = Load()
-MEASURED = "what this change of data types does to the step time was measured on such servers before"
 INTERPOLATED = frozenset({Figure.TTFT_P50, Figure.TTFT_P95, Figure.ITL_P95})
 """Figures that servers tell only as closely as their buckets are."""
 
@@ -129,16 +129,16 @@ class Case:
             return 0.0
         return min(LONGEST_BEFORE_S, LIFETIMES_BEFORE * max(whole.mean - ((queue and queue.mean) or 0.0), 0.0))
 
-    def measured(self, types: DataTypes) -> bool:
-        """Whether such servers were seen with these data types as well as with today's."""
-        return types != self.server.types and {types, self.server.types} <= self.kin.keys()
-
     def ratios_to(self, types: DataTypes) -> Ratios:
         """What a change to these data types does to the step time: known kernels, and what such servers showed."""
-        machine = self.server.machine
+        now, machine = self.server.types, self.server.machine
         native = machine.gpu is None or machine.gpu == CPU or gpu(machine.gpu).fp8
-        known = ratios(self.server.types, types, native=native)
-        return known.measured(self.kin[self.server.types], self.kin[types]) if self.measured(types) else known
+        known = ratios(now, types, native=native)
+        if types == now:
+            return known
+        if machine.shape is not None and machine.gpus == 1:
+            known = better(known, self.server.engine, machine.gpu, machine.shape, now, types)
+        return known.measured(self.kin[now], self.kin[types]) if {now, types} <= self.kin.keys() else known
 
 
 def case(
@@ -212,6 +212,7 @@ class Forecaster:
                 slower.append(self.after(turn, server, demand, NUDGE))
         progress(1.0)
         now = measured(of.window, of.demand.span)
+        source = self._ratios_to(server.types).source
         return Prediction(
             change,
             load if isinstance(load, Load) else NOTHING,
@@ -224,16 +225,19 @@ class Forecaster:
             of.server.kv_tokens,
             of.fitted.fit.pinned,
             of.fitted.fit.residual_ratio,
-            (*of.server.notes, *of.demand.notes, *of.fitted.notes, *((MEASURED,) if of.measured(server.types) else ())),
+            (*of.server.notes, *of.demand.notes, *of.fitted.notes, *((source,) if source else ())),
             tuple(runs),
             tuple(today),
             self._widening,
         )
 
     def _luck(self, turn: int, server: Server) -> "_Luck":
-        if server.types not in self._ratios:
-            self._ratios[server.types] = self.of.ratios_to(server.types)
-        return _Luck.draw(np.random.default_rng([self._seed, turn]), self.of, self._ratios[server.types])
+        return _Luck.draw(np.random.default_rng([self._seed, turn]), self.of, self._ratios_to(server.types))
+
+    def _ratios_to(self, types: DataTypes) -> Ratios:
+        if types not in self._ratios:
+            self._ratios[types] = self.of.ratios_to(types)
+        return self._ratios[types]
 
 
 @dataclass(frozen=True, slots=True)

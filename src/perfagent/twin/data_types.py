@@ -19,6 +19,10 @@ _FOUR_BITS = ("nvfp4", "mxfp4", "fp4", "int4", "bitsandbytes-")
 _FULL = frozenset({"auto", "bf16", "bfloat16", "float16", "half", "none", "None", "unquant"})
 FULL_BYTES = 2.0
 """Per number in 16 bits, as checkpoints usually come."""
+QUANTISED_SHARE = 0.91
+"""Of a model's parameters; embeddings and the output layer stay in 16 bits. By the cards' shapes they are 13 % of
+Llama 3.1 8B, 10 % of Qwen 2.5 14B and 3 % of Llama 3.1 70B."""
+MEASURED = "what this change of data types does to the step time was measured on such servers before"
 SIZES = (FULL_BYTES, 1.0, 0.5)
 """Every size that a number may have."""
 
@@ -40,6 +44,8 @@ class Ratios:
 
     ratio: StepTime
     log_covariance: NDArray[np.float64]
+    source: str = ""
+    """Where they come from, for people, when it is not the small table here."""
 
     @classmethod
     def independent(cls, ratio: StepTime, log_sd: StepTime) -> Self:
@@ -75,6 +81,7 @@ class Ratios:
         return type(self)(
             from_log(log_ratio + gain @ (told * (towards @ surprise))),
             self.log_covariance - gain * told @ gain.T,
+            MEASURED,
         )
 
 
