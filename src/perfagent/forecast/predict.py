@@ -24,7 +24,7 @@ from perfagent.forecast.play import Figure, Run, play
 from perfagent.forecast.server import SOME_MODEL_LEN, Server
 from perfagent.twin import StepTime
 from perfagent.twin.belief import Belief
-from perfagent.twin.data_types import DataTypes, Ratios, ratios
+from perfagent.twin.data_types import TABLE_GPU, DataTypes, Ratios, ratios
 from perfagent.twin.gpus import gpu
 from perfagent.twin.kernel_tables import better
 
@@ -133,7 +133,7 @@ class Case:
         """What a change to these data types does to the step time: known kernels, and what such servers showed."""
         now, machine = self.server.types, self.server.machine
         native = machine.gpu is None or machine.gpu == CPU or gpu(machine.gpu).fp8
-        known = ratios(now, types, native=native)
+        known = ratios(now, types, native=native, own=machine.gpu == TABLE_GPU)
         if types == now:
             return known
         if machine.shape is not None and machine.gpus == 1:

@@ -11,8 +11,9 @@ from functools import cache
 from typing import Any
 
 from perfagent.domain.machine import ModelShape
-from perfagent.twin.data_types import QUANTISED_SHARE, DataTypes, Ratios
+from perfagent.twin.data_types import QUANTISED_SHARE, DataTypes, Ratios, ratios
 from perfagent.twin.hardware import FIXED_S
+from perfagent.twin.step_time import StepTime
 
 SYSTEMS = {"b200": "b200_sxm", "h200": "h200_sxm", "h100": "h100_sxm", "l40s": "l40s"}
 """GPUs of ours that it has 8-bit rows of, by its names."""
@@ -28,22 +29,25 @@ SEQUENCES, SHORT = 32, 512
 def better(
     known: Ratios, engine: str, gpu: str | None, shape: ModelShape, before: DataTypes, after: DataTypes
 ) -> Ratios:
-    """The known ratios, and in their place those that this GPU's kernels showed; as sure as the known ones."""
+    """The known ratios, and in their place those that this GPU's kernels showed, as sure as the table of its own."""
     kernels = _kernels(engine, SYSTEMS[gpu], shape) if gpu in SYSTEMS else None
     if kernels is None:
         return known
-    ratio = known.ratio
+    ratio, sds, sure = known.ratio, dict(known.log_sd), ratios(before, after).log_sd
     products = kernels.change(kernels.products, before.weight_bytes, after.weight_bytes)
     if products is not None:
         base, token = products
         ratio = replace(ratio, base_s=base, per_token_s=token, ridge_tokens=base / token)
+        sds |= {name: sure[name] for name in ("base_s", "per_token_s", "ridge_tokens")}
     attention = kernels.change(kernels.attention, before.kv_bytes, after.kv_bytes)
     if attention is not None:
         sequence, context, pair = attention
         ratio = replace(ratio, per_sequence_s=sequence, per_context_token_s=context, per_pair_s=pair)
+        sds |= {name: sure[name] for name in ("per_sequence_s", "per_context_token_s", "per_pair_s")}
     if ratio == known.ratio:
         return known
-    return replace(known, ratio=ratio, source=SOURCE.format(gpu=gpu, engine=engine))
+    here = Ratios.independent(ratio, StepTime(**sds))
+    return replace(here, source=SOURCE.format(gpu=gpu, engine=engine))
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,18 @@ def test_a_type_without_a_row_is_less_sure_than_one_with() -> None:
     assert four > eight
 
 
+@given(before=st.sampled_from(TYPES), after=st.sampled_from(TYPES))
+def test_on_another_gpu_than_the_table_s_it_is_less_sure_and_what_stays_stays(
+    before: DataTypes, after: DataTypes
+) -> None:
+    own, other = (ratios(before, after, own=own) for own in (True, False))
+    assert own.ratio == other.ratio
+    for name, sd in own.log_sd.items():
+        assert other.log_sd[name] >= sd
+        assert (other.log_sd[name] > 0) == (sd > 0)
+    assert ratios(LARGE, SMALL_CACHE, own=False).log_sd["per_context_token_s"] > 0.2
+
+
 @pytest.mark.parametrize("native", [True, False])
 @given(before=st.sampled_from(TYPES), after=st.sampled_from(TYPES))
 def test_there_and_back_again_is_where_one_was(native: bool, before: DataTypes, after: DataTypes) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from perfagent.domain.machine import ModelShape
 from perfagent.twin import kernel_tables
-from perfagent.twin.data_types import DataTypes, Ratios, ratios
+from perfagent.twin.data_types import TABLE_GPU, DataTypes, Ratios, ratios
 from perfagent.twin.gpus import NAMES
 from perfagent.twin.kernel_tables import SYSTEMS, better
 
@@ -29,7 +29,7 @@ def _afresh() -> Iterator[None]:
 
 
 def found(gpu: str | None = "h200", engine: str = "vllm", before: DataTypes = FULL, after: DataTypes = SMALL) -> Ratios:
-    return better(ratios(before, after), engine, gpu, SHAPE, before, after)
+    return better(ratios(before, after, own=gpu == TABLE_GPU), engine, gpu, SHAPE, before, after)
 
 
 def test_without_the_database_what_is_known_stands(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,8 +48,15 @@ def test_on_the_gpu_of_the_small_table_it_says_about_the_same() -> None:
     off = np.log(astuple(found().ratio)) - np.log(astuple(KNOWN.ratio))
     sds = np.array(list(KNOWN.log_sd.values()))
     assert (np.abs(off) <= sds).all()
-    assert found().log_sd == KNOWN.log_sd
     assert "h200 with vllm" in found().source
+
+
+@installed
+def test_kernels_of_the_gpu_itself_are_surer_than_the_table_of_another() -> None:
+    table = ratios(FULL, SMALL, own=False)
+    assert found("l40s").log_sd == pytest.approx(KNOWN.log_sd)
+    assert all(sd <= table.log_sd[name] for name, sd in found("l40s").log_sd.items())
+    assert found("l40s").log_sd["base_s"] < table.log_sd["base_s"]
 
 
 @installed
