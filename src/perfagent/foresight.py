@@ -109,19 +109,20 @@ class Foresight:
         for each in replicas:
             kinds.setdefault((service, *(each.config.value(knob) for knob in TYPED)), []).append(each)
         for kind, alike in kinds.items():
-            if now_s - self._learned_s.get(kind, -inf) >= LEARN_EVERY_S:
+            if now_s - self._learned_s.get(kind, -inf) >= LEARN_EVERY_S and self._learn(service, busiest(alike), now_s):
                 self._learned_s[kind] = now_s
-                self._learn(service, busiest(alike), now_s)
 
-    def _learn(self, service: str, one: Replica, now_s: float) -> None:
+    def _learn(self, service: str, one: Replica, now_s: float) -> bool:
+        """Whether the replica's window taught anything."""
         try:
             server = known(one.window, one.config, one.launch, one.machine)
             key = key_of(server, one.window, service)
             before = self._knowledge.get(key)
             found = self._case(service, one, now_s, fade=1.0)
         except InvalidInput:
-            return
+            return False
         self._knowledge.put(key, learned_from(found.fitted.fit, one.window.end_s, before))
+        return True
 
     async def predict(self, service: str, replicas: Sequence[Replica], change: Change, load: Load) -> Prediction:
         """What a change would do to the busiest replica. Raises `InvalidInput` where that cannot be told."""

@@ -10,6 +10,7 @@ import respx
 from perfagent.domain.finding import Cause
 from perfagent.domain.knob import Knob
 from perfagent.forecast import Figure
+from perfagent.store.memory import MemoryKnowledge
 from perfagent.workflows.model import Phase, Request, Rollout
 from support import fleets
 from support.api import VLLM, Site, problem, serve
@@ -26,11 +27,16 @@ ONE_PAGE = "one scrape is no window: there is no load to predict with"
 @cache
 def pages() -> tuple[str, ...]:
     """Some time of a server whose four seats are always taken, while others wait."""
-    of = fleets.fleet(*FLAGS, of=EMULATED, workload=chats(2.0))
+    return played(every_s=EVERY_S, looks=LOOKS)
+
+
+def played(*flags: str, every_s: float, looks: int) -> tuple[str, ...]:
+    """The pages of such a server, with these flags too."""
+    of = fleets.fleet(*FLAGS, *flags, of=EMULATED, workload=chats(2.0))
     of.replicas[0].slow_down(3.0)
     found = []
-    for turn in range(LOOKS):
-        of.advance(fleets.START_S + EVERY_S * turn)
+    for turn in range(looks):
+        of.advance(fleets.START_S + every_s * turn)
         found.append(fleets.page(of))
     return tuple(found)
 
@@ -105,6 +111,19 @@ async def test_a_gpu_that_only_the_server_tells_is_used_and_said(at: Site, wire:
     told = await predicted(at)
     assert "the server says that it runs on l40s" in told["notes"]
     assert not any("the GPU is not known" in note for note in told["notes"])
+
+
+async def test_while_a_canary_runs_other_data_types_the_loop_learns_from_both_kinds(
+    at: Site, wire: respx.MockRouter
+) -> None:
+    other = "http://vllm-1:8000"
+    for url, flags in ((VLLM, ()), (other, ("--kv-cache-dtype=fp8",))):
+        serve(wire, url, *played(*flags, every_s=5.0, looks=8))
+    await at.put("/services/chat", {**CHAT, "targets": [VLLM, other]})
+    await at.turn(60.0, every_s=1.0)
+    known = at.agent._foresight._knowledge
+    assert isinstance(known, MemoryKnowledge)
+    assert {key.rpartition(", ")[2] for key in known._known} == {"2/2", "2/1"}
 
 
 # Load

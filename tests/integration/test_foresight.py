@@ -316,6 +316,15 @@ async def test_what_servers_of_both_kinds_showed_foretells_the_change_on_the_nex
     assert MEASURED not in unchanged.notes
 
 
+def test_after_a_look_that_told_nothing_the_next_one_teaches() -> None:
+    """At the first look at a server, a canary's too, there may be a single scrape."""
+    knowledge = MemoryKnowledge()
+    of = Foresight(knowledge, QUICK)
+    of.learn("chat", [replica(lifetime(seen().snapshots[0]))], 1000.0)
+    of.learn("chat", [replica()], 1030.0)
+    assert [learned.windows for learned in knowledge._known.values()] == [1]
+
+
 def test_a_window_that_tells_nothing_teaches_nothing() -> None:
     knowledge = MemoryKnowledge()
     of = Foresight(knowledge, QUICK)
