@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from perfagent.api import create_app
 from perfagent.clock import SystemClock
@@ -26,9 +27,12 @@ from perfagent.store.knowledge import SqlKnowledge
 from perfagent.store.services import SqlServices
 from perfagent.telemetry.events import ObservedJournal
 from perfagent.telemetry.metrics import Telemetry
+from perfagent.telemetry.mlflow_sink import MlflowSink
 from perfagent.workflows.model import Pace
 
 DATABASE = "perfagent.db"
+COPIED_WITHIN_S = 5.0
+"""How long the agent's end waits for the last outcomes to be in MLflow; the next start writes what is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,24 @@ async def assembled(
             )
             telemetry.watch(agent, journal)
             api = create_app(agent, clock=real, settings=settings.shown(), registry=telemetry.registry, feed=journal)
-            yield App(agent, api, journal)
+            async with _copied(settings.mlflow_uri, agent, journal):
+                yield App(agent, api, journal)
+
+
+@asynccontextmanager
+async def _copied(uri: SecretStr | None, agent: Agent, journal: ObservedJournal) -> AsyncIterator[None]:
+    """What came of rollouts goes to MLflow too, where that is asked for, until the block is left."""
+    if uri is None:
+        yield
+        return
+    sink = MlflowSink(uri.get_secret_value())
+    copying = asyncio.create_task(sink.follow(journal, agent.outcomes))
+    try:
+        yield
+    finally:
+        copying.cancel()
+        sink.put(agent.outcomes())
+        await asyncio.to_thread(sink.close, COPIED_WITHIN_S)
 
 
 @asynccontextmanager

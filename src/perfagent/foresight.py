@@ -6,29 +6,29 @@ A question takes seconds of one core. It is put about the busiest replica of a s
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from perfagent.domain.errors import InvalidInput, Unavailable
 from perfagent.domain.finding import Cause, Diagnosis
-from perfagent.domain.knob import Change, EffectiveConfig, LaunchConfig
+from perfagent.domain.knob import Change, EffectiveConfig, Knob, KnobValue, LaunchConfig
 from perfagent.domain.machine import Machine
 from perfagent.domain.metric import Metric
 from perfagent.domain.slo import Objective
 from perfagent.domain.window import Window, increase
 from perfagent.forecast import Case, Forecaster, Load, Prediction, case
-from perfagent.forecast.fitted import expectation
-from perfagent.forecast.knowledge import OVERLAP, key_of, learned_from, recall
-from perfagent.forecast.server import Server, known
-from perfagent.optimizers import THOROUGH, Effort, Tuned, search
+from perfagent.forecast.knowledge import OVERLAP, key_of, kin, learned_from
+from perfagent.forecast.server import known
+from perfagent.optimizers import THOROUGH, Effort, Promoted, Tuned, search
 from perfagent.optimizers.search import of_each
 from perfagent.ports import Knowledge
-from perfagent.twin.belief import Belief
 
 REUSED_S = 60.0
 """How long an answer to the same findings stands: traffic does not change its nature in a minute."""
 LEARN_EVERY_S = 300.0
 """As long as a live window is, so that no window is learned from twice."""
+TYPED = (Knob.QUANTIZATION, Knob.KV_CACHE_DTYPE)
+"""Settings that replicas of one service differ in while data types are changed."""
 MOST_WAITING = 8
 """Questions in the queue; at some ten seconds each more would wait longer than anybody does."""
 MOST_KEPT = 100
@@ -45,6 +45,10 @@ class Replica:
     machine: Machine
 
 
+_Kind = tuple[str | KnobValue | None, ...]
+"""A service, and how its replicas are typed."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     at_s: float
@@ -53,12 +57,13 @@ class _Answer:
     objectives: tuple[Objective, ...]
     machine: Machine
     targets: tuple[str, ...]
+    promoted: Promoted
     tuned: Tuned
 
     @property
     def asked(self) -> tuple[object, ...]:
         """What was asked: another answer follows from anything else."""
-        return (self.causes, self.config, self.objectives, self.machine, self.targets)
+        return (self.causes, self.config, self.objectives, self.machine, self.targets, self.promoted)
 
 
 class Foresight:
@@ -70,7 +75,7 @@ class Foresight:
         self._knowledge = knowledge
         self._widening = widening
         self._effort = effort
-        self._learned_s: dict[str, float] = {}
+        self._learned_s: dict[_Kind, float] = {}
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._answers: dict[str, _Answer] = {}
@@ -96,19 +101,28 @@ class Foresight:
         return self._turn.locked()
 
     def learn(self, service: str, replicas: Sequence[Replica], now_s: float) -> None:
-        """Let what is known of such servers grow by a window, once for every window's length; quick enough to wait."""
-        if not replicas or now_s - self._learned_s.get(service, -inf) < LEARN_EVERY_S:
-            return
-        self._learned_s[service] = now_s
-        one = busiest(replicas)
+        """Let what is known of such servers grow by a window, once for every window's length; quick enough to wait.
+
+        While a rollout changes data types there are two kinds of servers, and a window of each is learned from.
+        """
+        kinds: dict[_Kind, list[Replica]] = {}
+        for each in replicas:
+            kinds.setdefault((service, *(each.config.value(knob) for knob in TYPED)), []).append(each)
+        for kind, alike in kinds.items():
+            if now_s - self._learned_s.get(kind, -inf) >= LEARN_EVERY_S and self._learn(service, busiest(alike), now_s):
+                self._learned_s[kind] = now_s
+
+    def _learn(self, service: str, one: Replica, now_s: float) -> bool:
+        """Whether the replica's window taught anything."""
         try:
             server = known(one.window, one.config, one.launch, one.machine)
             key = key_of(server, one.window, service)
             before = self._knowledge.get(key)
             found = self._case(service, one, now_s, fade=1.0)
         except InvalidInput:
-            return
+            return False
         self._knowledge.put(key, learned_from(found.fitted.fit, one.window.end_s, before))
+        return True
 
     async def predict(self, service: str, replicas: Sequence[Replica], change: Change, load: Load) -> Prediction:
         """What a change would do to the busiest replica. Raises `InvalidInput` where that cannot be told."""
@@ -126,8 +140,11 @@ class Foresight:
         diagnosis: Diagnosis,
         config: EffectiveConfig,
         objectives: Sequence[Objective],
+        promoted: Promoted = (),
     ) -> Tuned:
         """What the twin makes of the findings, if asked lately what it made of the same ones then.
+
+        `promoted` is what helped such servers against which cause before.
 
         Raises `InvalidInput` where the window does not tell enough for a prediction.
         """
@@ -136,12 +153,14 @@ class Foresight:
         targets = tuple(each.window.target for each in replicas)
         async with self._my_turn():
             known = self._answers.pop(service, None)
-            asked = (causes, config, tuple(objectives), one.machine, targets)
+            asked = (causes, config, tuple(objectives), one.machine, targets, promoted)
             fresh = known is not None and 0 <= diagnosis.end_s - known.at_s < REUSED_S
             if known is None or not fresh or known.asked != asked:
                 asker = Forecaster(self._case(service, one, one.window.end_s), widening=self._widening())
                 its_part = [of_each(objective, len(replicas)) for objective in objectives]
-                tuned = await asyncio.to_thread(search, diagnosis, config, asker, its_part, effort=self._effort)
+                tuned = await asyncio.to_thread(
+                    search, diagnosis, config, asker, its_part, effort=self._effort, promoted=promoted
+                )
                 known = _Answer(diagnosis.end_s, *asked, tuned)
             self._answers[service] = known
             while len(self._answers) > MOST_KEPT:
@@ -151,12 +170,10 @@ class Foresight:
     def _case(self, service: str, one: Replica, now_s: float, fade: float = OVERLAP) -> Case:
         """The replica's window on top of what was learned before."""
 
-        def recalled(server: Server) -> Belief | None:
-            learned = self._knowledge.get(key_of(server, one.window, service))
-            prior = expectation(server.machine, server.types)
-            return None if learned is None else recall(learned, now_s, prior).faded(fade)
-
-        return case(one.window, one.config, one.launch, one.machine, recalled)
+        server = known(one.window, one.config, one.launch, one.machine)
+        alike = kin(self._knowledge.get, server, one.window, service, now_s)
+        own = alike[server.types].faded(fade) if server.types in alike else None
+        return replace(case(one.window, one.config, one.launch, one.machine, lambda _: own), kin=alike)
 
 
 def busiest(replicas: Sequence[Replica]) -> Replica:

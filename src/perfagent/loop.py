@@ -27,7 +27,7 @@ from perfagent.past import Past
 from perfagent.ports import Actuator, Clock, Collector, History, Journal, Knowledge, Scraper, Services
 from perfagent.watch import Watch
 from perfagent.workflows.effects import Effects
-from perfagent.workflows.ledger import Entry, entries, widening
+from perfagent.workflows.ledger import Entry, entries, promoted, widening
 from perfagent.workflows.manager import Manager
 from perfagent.workflows.model import Pace, Request, Rollout
 from perfagent.workflows.planning import Survey
@@ -325,8 +325,9 @@ class Agent:
             return view
         try:
             replicas = self._replicas(view.service, told)
+            before = promoted(self.manager.rollouts(), view.service.engine)
             tuned = await self._foresight.tune(
-                service_id, replicas, view.diagnosis, view.config, view.service.objectives
+                service_id, replicas, view.diagnosis, view.config, view.service.objectives, before
             )
         except InvalidInput as reason:
             return replace(view, basis=f"rules of thumb; the twin was not asked: {reason}")
@@ -396,6 +397,10 @@ class Agent:
     def ledger(self) -> list[Entry]:
         """Every forecast beside what came of it, oldest first."""
         return entries(self.manager.rollouts())
+
+    def outcomes(self) -> list[Entry]:
+        """The ledger of rollouts that have ended: nothing of it changes any more."""
+        return entries(rollout for rollout in self.manager.rollouts() if not rollout.active)
 
     def roll_out(self, request: Request, *, engine: str | None = None) -> Rollout:
         """Begin a rollout at once; it is planned and run by the ticks that follow.

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -19,6 +19,9 @@ class Settings(BaseSettings):
     scrape_timeout_s: float = Field(10.0, gt=0, le=300, description="Longest time for one scrape, whatever it does.")
     scrape_max_bytes: int = Field(8 << 20, ge=1024, le=1 << 30, description="Largest page that is read, unpacked.")
     window_s: float = Field(300.0, gt=0, le=86_400, description="How far back a diagnosis looks, in seconds.")
+    mlflow_uri: SecretStr | None = Field(
+        None, description="MLflow tracking server or database (sqlite:///…) that the ledger is copied to."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line written.")
     log_format: Literal["console", "json"] = Field("console", description="Log lines for people or for machines.")
 

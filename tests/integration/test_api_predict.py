@@ -1,14 +1,20 @@
 """What a change would do, asked over HTTP about an emulated server whose pages are scraped at the wire."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 import respx
 
+from perfagent.domain.finding import Cause
+from perfagent.domain.knob import Knob
 from perfagent.forecast import Figure
+from perfagent.store.memory import MemoryKnowledge
+from perfagent.workflows.model import Phase, Request, Rollout
 from support import fleets
 from support.api import VLLM, Site, problem, serve
+from support.rollout_events import PLAN
 from support.watched import EMULATED, EVERY_S, chats
 
 FLAGS = ["--max-num-seqs=4", "--max-model-len=65536"]
@@ -21,11 +27,16 @@ ONE_PAGE = "one scrape is no window: there is no load to predict with"
 @cache
 def pages() -> tuple[str, ...]:
     """Some time of a server whose four seats are always taken, while others wait."""
-    of = fleets.fleet(*FLAGS, of=EMULATED, workload=chats(2.0))
+    return played(every_s=EVERY_S, looks=LOOKS)
+
+
+def played(*flags: str, every_s: float, looks: int) -> tuple[str, ...]:
+    """The pages of such a server, with these flags too."""
+    of = fleets.fleet(*FLAGS, *flags, of=EMULATED, workload=chats(2.0))
     of.replicas[0].slow_down(3.0)
     found = []
-    for turn in range(LOOKS):
-        of.advance(fleets.START_S + EVERY_S * turn)
+    for turn in range(looks):
+        of.advance(fleets.START_S + every_s * turn)
         found.append(fleets.page(of))
     return tuple(found)
 
@@ -91,6 +102,28 @@ async def test_nothing_changed_is_today_and_what_had_to_be_assumed_is_said(at: S
     throughput = figure(told, Figure.THROUGHPUT)
     assert throughput["value"] == pytest.approx(throughput["now"], rel=0.15)
     assert any("the GPU is not known" in note for note in told["notes"])
+
+
+async def test_a_gpu_that_only_the_server_tells_is_used_and_said(at: Site, wire: respx.MockRouter) -> None:
+    gpus = {"nvidia_gpu_models": "GPU 0: NVIDIA L40S"}
+    wire.get(url__startswith=f"{VLLM}/server_info").respond(json={"system_env": gpus})
+    await watched(at, wire, gpu=None)
+    told = await predicted(at)
+    assert "the server says that it runs on l40s" in told["notes"]
+    assert not any("the GPU is not known" in note for note in told["notes"])
+
+
+async def test_while_a_canary_runs_other_data_types_the_loop_learns_from_both_kinds(
+    at: Site, wire: respx.MockRouter
+) -> None:
+    other = "http://vllm-1:8000"
+    for url, flags in ((VLLM, ()), (other, ("--kv-cache-dtype=fp8",))):
+        serve(wire, url, *played(*flags, every_s=5.0, looks=8))
+    await at.put("/services/chat", {**CHAT, "targets": [VLLM, other]})
+    await at.turn(60.0, every_s=1.0)
+    known = at.agent._foresight._knowledge
+    assert isinstance(known, MemoryKnowledge)
+    assert {key.rpartition(", ")[2] for key in known._known} == {"2/2", "2/1"}
 
 
 # Load
@@ -180,6 +213,16 @@ async def test_proposals_carry_what_the_twin_expects(at: Site, wire: respx.MockR
     optimized = (await at.post("/optimize", {"instance_id": "chat", "instance_type": "vllm"})).json()
     assert optimized["predicted_by"] == "the twin"
     assert optimized["optimizations"] == told["proposals"]
+
+
+async def test_what_was_promoted_on_the_same_engine_is_asked_again(at: Site, wire: respx.MockRouter) -> None:
+    change = ((Knob.MAX_NUM_SEQS, 5),)
+    plan = replace(PLAN, cause=Cause.BATCH_LIMIT, change=change)
+    done = Rollout("r1", Request("batch", "ann"), 0.0, 0.0, Phase.COMPLETED, plan=plan)
+    at.agent.manager._rollouts["r1"] = done
+    await watched(at, wire)
+    await at.get("/services/chat/proposals")
+    assert at.agent._foresight._answers["chat"].promoted == ((Cause.BATCH_LIMIT, change),)
 
 
 async def test_where_the_twin_cannot_be_asked_rules_stand_and_the_reason_is_told(

@@ -2,27 +2,31 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import cache
+from math import log
 
 import pytest
 
 from perfagent import foresight
 from perfagent.analysis import diagnose
+from perfagent.collectors.recording import read_recording, view
 from perfagent.domain.errors import InvalidInput, Unavailable
 from perfagent.domain.finding import Cause, Diagnosis, Evidence, Finding, Severity, Symptom
 from perfagent.domain.knob import EffectiveConfig, Knob
 from perfagent.domain.machine import Machine
 from perfagent.domain.metric import Metric
 from perfagent.domain.slo import Comparison, Objective, SloMetric
-from perfagent.domain.window import Window, increase, lifetime
+from perfagent.domain.window import Window, increase, lifetime, observed
 from perfagent.forecast import Figure, Load
 from perfagent.forecast.knowledge import key_of
 from perfagent.forecast.server import known
 from perfagent.foresight import LEARN_EVERY_S, REUSED_S, Foresight, Replica, busiest
-from perfagent.optimizers import Effort, Tuned
+from perfagent.optimizers import Effort, Promoted, Tuned
 from perfagent.store.memory import MemoryKnowledge
+from perfagent.twin.data_types import MEASURED, DataTypes, ratios
 from support import fleets, watched
+from support.captures import WHOLE
 from support.windows import window
 
 FLAGS = ("--max-num-seqs=4",)
@@ -73,9 +77,10 @@ class Asking:
         replicas: Sequence[Replica] | None = None,
         config: EffectiveConfig | None = None,
         objectives: Sequence[Objective] = (),
+        promoted: Promoted = (),
     ) -> Tuned:
         replicas = [replica()] if replicas is None else replicas
-        return await self.of.tune(service, replicas, about, config or watched.config(*FLAGS), objectives)
+        return await self.of.tune(service, replicas, about, config or watched.config(*FLAGS), objectives, promoted)
 
 
 @pytest.fixture
@@ -159,6 +164,8 @@ async def again_with(asking: Asking, what: str) -> Tuned:
             return await asking(objectives=(Objective(SloMetric.TTFT, 1.0),))
         case "another GPU":
             return await asking(replicas=[replica(machine=watched.L40S)])
+        case "another past":
+            return await asking(promoted=((Cause.PREFIX_CACHE, ((Knob.MAX_NUM_SEQS, 5),)),))
         case "another server":
             other = Window(tuple(replace(each, target="r2") for each in seen().snapshots))
             return await asking(replicas=[replica(other)])
@@ -168,7 +175,15 @@ async def again_with(asking: Asking, what: str) -> Tuned:
 
 @pytest.mark.parametrize(
     "what",
-    ["other findings", "other settings", "other objectives", "another GPU", "another server", "another service"],
+    [
+        "other findings",
+        "other settings",
+        "other objectives",
+        "another GPU",
+        "another past",
+        "another server",
+        "another service",
+    ],
 )
 async def test_another_question_is_asked(asking: Asking, what: str) -> None:
     first = await asking()
@@ -258,9 +273,81 @@ def test_what_is_known_grows_once_for_every_windows_length() -> None:
         assert learned.windows == windows
 
 
+EIGHT_BITS = (*FLAGS, "--quantization=fp8")
+SLOWER = 1.2
+"""So much longer than a kernel database lets expect do steps with 8-bit weights take here."""
+
+
+@cache
+def quantized() -> Replica:
+    """A server like the others but for its weights."""
+    whole = watched.window(*EIGHT_BITS, rate_per_s=2.0, slowness=3.0 * SLOWER)
+    part = whole.between(whole.start_s, whole.start_s + 24)
+    assert part is not None
+    return replica(part, *EIGHT_BITS, machine=watched.L40S)
+
+
+def test_while_data_types_are_changed_servers_of_both_kinds_teach() -> None:
+    knowledge = MemoryKnowledge()
+    of = Foresight(knowledge, QUICK)
+    plain = replica(machine=watched.L40S)
+    for now_s in (1000.0, 1000.0 + LEARN_EVERY_S / 2):
+        of.learn("chat", [plain, quantized(), plain], now_s)
+    windows = {key.rpartition(" ")[2]: learned.windows for key, learned in knowledge._known.items()}
+    assert windows == {"2/2": 1, "1/2": 1}
+
+
+async def test_what_servers_of_both_kinds_showed_foretells_the_change_on_the_next_one() -> None:
+    knowledge = MemoryKnowledge()
+    of, plain = Foresight(knowledge, Effort(draws=12)), replica(machine=watched.L40S)
+    change = ((Knob.QUANTIZATION, "fp8"),)
+    came = observed(quantized().window, Metric.ITL)
+    assert came is not None
+    assert came.mean is not None
+    unseen = await of.predict("chat", [plain], change, Load())
+    of.learn("chat", [plain, quantized()], plain.window.end_s)
+    seen_before = await of.predict("chat", [plain], change, Load())
+    off, off_before = (abs(log(told.figures[Figure.ITL_MEAN].value / came.mean)) for told in (seen_before, unseen))
+    assert off_before > 0.1
+    assert off < off_before / 2
+    assert MEASURED in seen_before.notes
+    assert MEASURED not in unseen.notes
+    unchanged = await of.predict("chat", [plain], ((Knob.MAX_NUM_SEQS, 16),), Load())
+    assert MEASURED not in unchanged.notes
+
+
+def test_after_a_look_that_told_nothing_the_next_one_teaches() -> None:
+    """At the first look at a server, a canary's too, there may be a single scrape."""
+    knowledge = MemoryKnowledge()
+    of = Foresight(knowledge, QUICK)
+    of.learn("chat", [replica(lifetime(seen().snapshots[0]))], 1000.0)
+    of.learn("chat", [replica()], 1030.0)
+    assert [learned.windows for learned in knowledge._known.values()] == [1]
+
+
 def test_a_window_that_tells_nothing_teaches_nothing() -> None:
     knowledge = MemoryKnowledge()
     of = Foresight(knowledge, QUICK)
     of.learn("chat", [], 0.0)
     of.learn("chat", [replica(lifetime(seen().snapshots[-1]))], 0.0)
     assert knowledge._known == {}
+
+
+@pytest.mark.parametrize(
+    ("sibling", "types"),
+    [("kv_starved_kvfp8", DataTypes(kv_bytes=1.0)), ("kv_starved_wfp8", DataTypes(weight_bytes=1.0))],
+)
+def test_two_recordings_show_about_what_the_kernel_database_of_their_gpu_says(sibling: str, types: DataTypes) -> None:
+    folders = [WHOLE / "vllm-0.26.0-h200" / name for name in ("kv_starved", sibling)]
+    if not all(folder.exists() for folder in folders):
+        pytest.skip("these recordings are not at hand")
+    both = []
+    for folder in folders:
+        of = read_recording(folder)
+        both.append(Replica(*view(of), of.launch, of.machine))
+    asking = Foresight(MemoryKnowledge(), QUICK)
+    asking.learn("chat", both, both[0].window.end_s)
+    found = asking._case("chat", both[0], both[0].window.end_s).ratios_to(types)
+    known = ratios(DataTypes(), types)
+    assert astuple(found.ratio) == pytest.approx(astuple(known.ratio), rel=0.05)
+    assert sum(found.log_sd.values()) < sum(known.log_sd.values())

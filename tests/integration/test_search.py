@@ -15,7 +15,7 @@ from perfagent.bench.tuning import problem, watched_trial
 from perfagent.collectors.recording import read_recording, view
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.finding import Cause, Diagnosis, Evidence, Finding, Severity, Symptom
-from perfagent.domain.knob import EffectiveConfig, Knob, KnobValue
+from perfagent.domain.knob import Change, EffectiveConfig, Knob, KnobValue, change_of
 from perfagent.domain.machine import CPU, Machine
 from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import Proposal
@@ -24,7 +24,7 @@ from perfagent.emulator.setup import StartFailed, prepare
 from perfagent.forecast import Case, Figure, Forecaster, Load, Run, case
 from perfagent.forecast import server as servers
 from perfagent.optimizers import TUNABLE, Effort, Tuned, advise, propose, search
-from perfagent.optimizers.candidates import candidates, with_small_steps
+from perfagent.optimizers.candidates import Candidate, candidates, with_small_steps
 from perfagent.optimizers.search import KEPT, REPLICAS_DRAWS, SURE
 from support import fleets, watched
 from support.captures import FIXTURES
@@ -136,6 +136,51 @@ def test_nothing_is_changed_without_a_finding() -> None:
     of = asker(*PINNED)
     nothing = replace(found(of.of, *PINNED), findings=())
     assert search(nothing, watched.config(*PINNED), of, effort=QUICK) == Tuned((), None, 0)
+
+
+def tried(*promoted: tuple[Cause, Change]) -> list[Candidate]:
+    of = asker(*PINNED).of
+    return list(candidates(found(of, *PINNED), watched.config(*PINNED), of.server, promoted))
+
+
+def test_what_was_promoted_for_the_same_cause_is_played_first() -> None:
+    """A pair of knobs, which no table has; and a value that the table has too, which keeps the table's words."""
+    pair = change_of({Knob.MAX_NUM_SEQS: 24, Knob.MAX_NUM_BATCHED_TOKENS: 1024})
+    sixteen = ((Knob.MAX_NUM_SEQS, 16),)
+    usual = {each.change: each for each in tried()}
+    assert pair not in usual
+    found = tried((Cause.BATCH_LIMIT, pair), (Cause.BATCH_LIMIT, sixteen))
+    assert {each.change for each in found[:2]} == {pair, sixteen}
+    assert all(each.by_rule for each in found[:2])
+    assert {each.change for each in found} == {*usual, pair}
+    words = {each.change: each.draft.description for each in found}
+    assert words[pair].endswith("that was promoted for batch_limit before.")
+    assert words[sixteen] == usual[sixteen].draft.description
+
+
+@pytest.mark.parametrize(
+    ("cause", "change"),
+    [
+        (Cause.KV_CAPACITY, ((Knob.MAX_NUM_SEQS, 24),)),
+        (Cause.BATCH_LIMIT, ((Knob.MAX_NUM_SEQS, 4),)),
+        (Cause.BATCH_LIMIT, ((Knob.GPU_MEMORY_UTILIZATION, 1.5),)),
+        (Cause.BATCH_LIMIT, ((Knob.MIXED_CHUNK, True),)),
+    ],
+    ids=["for another cause", "in force already", "out of bounds", "not of this engine"],
+)
+def test_what_was_promoted_elsewhere_and_makes_no_sense_here_is_not_played(cause: Cause, change: Change) -> None:
+    assert tried((cause, change)) == tried()
+
+
+def test_what_was_promoted_before_is_proposed_where_the_twin_agrees() -> None:
+    of = asker(*PINNED)
+    effort = replace(QUICK, finalists=40, doubtful=40)
+    five = ((Knob.MAX_NUM_SEQS, 5),)
+    answers = search(
+        found(of.of, *PINNED), watched.config(*PINNED), of, effort=effort, promoted=[(Cause.BATCH_LIMIT, five)]
+    )
+    assert five in {proposal.change for proposal in answers.proposals}
+    assert five not in {proposal.change for proposal in tuned(*PINNED).proposals}
 
 
 def test_progress_rises_from_nothing_to_all() -> None:

@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import TracebackType
 from typing import Self, cast
@@ -19,6 +19,7 @@ import httpx
 
 from perfagent import __version__, engines
 from perfagent.collectors.exposition import MAX_LINES
+from perfagent.collectors.machine import found
 from perfagent.collectors.page import PageReader
 from perfagent.domain.errors import BadAnswer, InvalidInput, TimedOut, TooLarge, Unavailable, Unreachable
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
@@ -113,7 +114,8 @@ class HttpScraper:
         paths = engines.endpoints(snapshot.engine)
         told = await asyncio.gather(*(self._json(_address(target.url, path)) for path in paths))
         answers = {path: answer for path, answer in zip(paths, told, strict=True) if answer is not None}
-        return engines.effective(snapshot.engine, launch, snapshot.info, answers, release)
+        config = engines.effective(snapshot.engine, launch, snapshot.info, answers, release)
+        return replace(config, machine=found(engines.hosted(snapshot.engine, answers)))
 
     async def _json(self, url: str) -> object | None:
         """What an endpoint tells, or None where it is missing, closed, slow or no JSON."""

@@ -1,4 +1,4 @@
-"""What a server runs on and serves, from how people and model cards write it down."""
+"""What a server runs on and serves, from how people, model cards and the servers themselves write it down."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,9 @@ from math import isfinite
 
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.machine import CPU, Machine, ModelShape
+from perfagent.engines.spec import Hosted
 from perfagent.twin.gpus import NAMES
+from perfagent.twin.models import PUBLISHED
 
 _COUNT = re.compile(r"(\d+)\s*[x×]\s")
 _IN_WORDS = {
@@ -19,13 +21,28 @@ _IN_WORDS = {
 _OF_GPUS = frozenset({"gpu", "gpus", "nvidia", "geforce", "rtx", "tesla", "quadro", "amd", "instinct", "gaudi", "tpu"})
 """Words that tell of an accelerator, though perhaps of none that we know, beside whatever processor it has."""
 _FIELDS = ("params", "layers", "kv_heads", "head_dim", "width")
+_MOST_GPUS = 1024
 
 
 def machine(hardware: object, model: object) -> Machine:
     """A machine from a recording's `hardware` and `model`; what is not understood is not known."""
     text = hardware if isinstance(hardware, str) else ""
     many = _COUNT.search(text)
-    return Machine(gpu_named(text), int(many[1]) if many and 1 <= int(many[1]) <= 1024 else 1, shape(model))
+    return Machine(gpu_named(text), int(many[1]) if many and 1 <= int(many[1]) <= _MOST_GPUS else 1, shape(model))
+
+
+def found(told: Hosted) -> Machine:
+    """A machine from what a server tells: a GPU that we have the data sheet of, the shape of a published model."""
+    gpu, shape = gpu_named(told.hardware), PUBLISHED.get(told.model)
+    return Machine(
+        gpu,
+        told.count if 1 <= told.count <= _MOST_GPUS else 1,
+        shape,
+        gpu_from="" if gpu is None else f"the server says that it runs on {gpu}",
+        shape_from=""
+        if shape is None
+        else f"the model's shape is that of {told.model}, which the server says it loaded",
+    )
 
 
 def gpu_named(text: str) -> str | None:
@@ -38,12 +55,14 @@ def gpu_named(text: str) -> str | None:
 
 
 def shape(model: object) -> ModelShape | None:
-    """A model's shape, from a sentence or from the fields of its `config.json`; None where that is not enough."""
+    """A model's shape, from a sentence, its own fields or those of a `config.json`; None where that is not enough."""
     try:
         if isinstance(model, str):
             found = {name: match[1] for name, pattern in _IN_WORDS.items() if (match := pattern.search(model))}
             return None if "params" not in found else _shape({**found, "params": float(found["params"]) * 1e9})
-        return _of_config(model) if isinstance(model, Mapping) else None
+        if not isinstance(model, Mapping):
+            return None
+        return _shape(model) if "params" in model else _of_config(model)
     except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError, InvalidInput):
         return None
 

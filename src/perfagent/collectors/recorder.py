@@ -5,13 +5,14 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from perfagent.collectors.http import HttpScraper
 from perfagent.collectors.recording import MAX_PAGES
 from perfagent.domain.errors import InvalidInput, Unavailable
 from perfagent.domain.knob import LaunchConfig
+from perfagent.domain.machine import Machine
 from perfagent.domain.snapshot import Target
 from perfagent.ports import Clock
 
@@ -27,6 +28,8 @@ class Recorder:
     """The flags and environment it was started with, as far as somebody told us."""
     release: str | None = None
     """Its release, where the server does not tell."""
+    _machine: Machine = field(default_factory=Machine, init=False)
+    """What it runs on and serves, as far as it tells that."""
 
     async def record(
         self,
@@ -59,6 +62,7 @@ class Recorder:
                     engine = snapshot.engine
                     config = await self.scraper.read_config(target, snapshot, self.launch, self.release)
                     self.release = config.release
+                    self._machine = config.machine
                 name = f"{len(scrapes):03d}.prom"
                 self._write(name, page)
                 scrapes.append({"at_s": at_s, "file": name})
@@ -83,6 +87,7 @@ class Recorder:
             "version": self.release,
             "flags": list(self.launch.flags),
             "env": dict(self.launch.env),
+            **_told(self._machine),
             "interval_s": every_s,
             "scrape_times": [scrape["at_s"] for scrape in scrapes],
             "scrapes": scrapes,
@@ -100,3 +105,13 @@ class Recorder:
 
     def _unwritable(self, error: OSError) -> InvalidInput:
         return InvalidInput(f"{self.folder} cannot be written: {error.strerror}")
+
+
+def _told(machine: Machine) -> dict[str, object]:
+    """What `collectors.machine` reads back; what is not known is not written."""
+    told: dict[str, object] = {}
+    if machine.gpu is not None:
+        told["hardware"] = f"{machine.gpus} x {machine.gpu}"
+    if machine.shape is not None:
+        told["model"] = asdict(machine.shape)
+    return told

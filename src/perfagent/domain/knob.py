@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from perfagent.domain.errors import InvalidInput
+from perfagent.domain.machine import Machine
 
 
 class Knob(StrEnum):
@@ -82,6 +83,8 @@ class EffectiveConfig:
     """The engine's version, such as `0.26.0`."""
     at_least: Mapping[Knob, float] = field(default_factory=dict)
     """Knobs left at a default that depends on the hardware: the smallest value that it has anywhere."""
+    machine: Machine = field(default_factory=Machine)
+    """What the server runs on and serves, as far as it tells that itself."""
 
     def value(self, knob: Knob) -> KnobValue | None:
         """The knob's value, or None where it is not known."""

@@ -1,6 +1,6 @@
 """What a replica computes on and with, as far as somebody told us or the server says. Everything is optional."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 from perfagent.domain.errors import InvalidInput
@@ -52,3 +52,17 @@ class Machine:
     """How many share one replica's work (tensor parallelism)."""
     shape: ModelShape | None = None
     """In the data types of the checkpoint; quantization while loading is a setting."""
+    gpu_from: str = ""
+    """How the GPU came to be known, in words, where no person named it."""
+    shape_from: str = ""
+    """The same for the shape."""
+
+    def completed(self, found: "Machine") -> "Machine":
+        """This, and what was found where this says nothing. A GPU that is named is named with how many there are."""
+        whole = self
+        if whole.gpu is None and found.gpu is not None:
+            gpus = whole.gpus if whole.gpus > 1 else found.gpus
+            whole = replace(whole, gpu=found.gpu, gpus=gpus, gpu_from=found.gpu_from)
+        if whole.shape is None and found.shape is not None:
+            whole = replace(whole, shape=found.shape, shape_from=found.shape_from)
+        return whole

@@ -1,6 +1,6 @@
 """Models that an emulated server can serve, and how long their steps take.
 
-Shapes from the models' `config.json` on their cards.
+Shapes and longest requests from the models' `config.json` on their cards.
 """
 
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from perfagent.twin import StepTime
 from perfagent.twin.data_types import DataTypes, ratios
 from perfagent.twin.gpus import Gpu
 from perfagent.twin.hardware import Hardware, expected
+from perfagent.twin.models import LLAMA_3_1_8B, QWEN_2_5_14B
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +24,8 @@ class Model:
 
 
 _MODELS = {
-    # https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct
-    "llama-3.1-8b": Model(
-        "emulated/Llama-3.1-8B-Instruct",
-        ModelShape(params=8.03e9, layers=32, width=4096, kv_heads=8, head_dim=128),
-        131_072,
-    ),
-    # https://huggingface.co/Qwen/Qwen2.5-14B-Instruct
-    "qwen2.5-14b": Model(
-        "emulated/Qwen2.5-14B-Instruct",
-        ModelShape(params=14.8e9, layers=48, width=5120, kv_heads=8, head_dim=128),
-        32_768,
-    ),
+    "llama-3.1-8b": Model("emulated/Llama-3.1-8B-Instruct", LLAMA_3_1_8B, 131_072),
+    "qwen2.5-14b": Model("emulated/Qwen2.5-14B-Instruct", QWEN_2_5_14B, 32_768),
 }
 
 

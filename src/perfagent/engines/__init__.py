@@ -13,7 +13,7 @@ from perfagent.domain.snapshot import Sample, Snapshot
 from perfagent.engines import changing, checking, reading, settings, values, writing
 from perfagent.engines import release as releases
 from perfagent.engines.sglang import SGLANG
-from perfagent.engines.spec import EngineSpec
+from perfagent.engines.spec import EngineSpec, Hosted
 from perfagent.engines.tgi import TGI
 from perfagent.engines.vllm import VLLM
 from perfagent.engines.writing import Exposition
@@ -78,6 +78,11 @@ def effective(
     some carry secrets.
     """
     return settings.effective(spec(engine), launch, info, answers, release)
+
+
+def hosted(engine: str, answers: Mapping[str, object]) -> Hosted:
+    """What the answers of `endpoints` tell of hardware and model; like `effective`, it takes only fields it names."""
+    return spec(engine).hosted(answers)
 
 
 def render(engine: str, launch: LaunchConfig, change: Change, release: str | None) -> LaunchConfig:

@@ -176,6 +176,18 @@ class Writing:
     the labels that it carries besides."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """What endpoints tell of the server's hardware and model, in their own words; empty where they do not."""
+
+    hardware: str = ""
+    """Name of the accelerator, such as `NVIDIA H100 80GB HBM3`."""
+    count: int = 1
+    """How many of them share one replica's work."""
+    model: str = ""
+    """The name or path that the weights were loaded from."""
+
+
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class EngineSpec:
     """Everything the product knows about one engine. Two specs are equal only when they are the same object."""
@@ -204,6 +216,8 @@ class EngineSpec:
     newest: str
     """The release this table was written for; newer ones are read the same way until somebody looks."""
     default_port: int
+    hosted: Callable[[Mapping[str, object]], Hosted] = lambda _: Hosted()
+    """Hardware and model from the endpoints' answers."""
     reserves_output: bool = False
     """A request is admitted only where its whole answer will have room too: KV cache is taken before it is used."""
     repeats: frozenset[str] = frozenset()

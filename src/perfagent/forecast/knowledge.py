@@ -4,14 +4,18 @@ Servers are alike when engine, release, hardware, model and data types are. What
 neighbours change.
 """
 
-from dataclasses import astuple
+from collections.abc import Callable
+from dataclasses import astuple, replace
+from itertools import product
 
 import numpy as np
 
 from perfagent.domain.learned import Learned
 from perfagent.domain.window import Window
+from perfagent.forecast.fitted import expectation
 from perfagent.forecast.server import Server
 from perfagent.twin.belief import Belief
+from perfagent.twin.data_types import SIZES, DataTypes
 from perfagent.twin.fit import Fit
 from perfagent.twin.step_time import StepTime
 
@@ -37,6 +41,18 @@ def key_of(server: Server, window: Window, service: str) -> str:
     hardware = f"{machine.gpus} x {machine.gpu or '?'}"
     numbers = f"{types.weight_bytes:g}/{types.kv_bytes:g}"
     return f"{server.engine} {server.release or '?'}, {hardware}, {model} {size}, {numbers}"
+
+
+def kin(
+    get: Callable[[str], Learned | None], server: Server, window: Window, service: str, now_s: float
+) -> dict[DataTypes, Belief]:
+    """What is still believed of such servers, by their data types; `get` tells what was learned under a key."""
+    found = {}
+    for types in map(DataTypes, *zip(*product(SIZES, SIZES), strict=True)):
+        learned = get(key_of(replace(server, types=types), window, service))
+        if learned is not None:
+            found[types] = recall(learned, now_s, expectation(server.machine, types))
+    return found
 
 
 def recall(learned: Learned, now_s: float, prior: Belief) -> Belief:

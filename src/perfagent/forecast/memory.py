@@ -10,12 +10,9 @@ from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Knob, KnobValue
 from perfagent.domain.machine import CPU, Machine, ModelShape
 from perfagent.engines.habits import Habits, MemoryShare, whole
-from perfagent.twin.data_types import FULL_BYTES, DataTypes
+from perfagent.twin.data_types import FULL_BYTES, QUANTISED_SHARE, DataTypes
 from perfagent.twin.gpus import ACTIVATION_NUMBERS, GIB, OVERHEAD_BYTES, USABLE, gpu
 
-QUANTISED_SHARE = 0.91
-"""Of a model's parameters; embeddings and the output layer stay in 16 bits. By the cards' shapes they are 13 % of
-Llama 3.1 8B, 10 % of Qwen 2.5 14B and 3 % of Llama 3.1 70B."""
 BINDS = 0.99
 """Of a cap on tokens that is an upper limit: a cache so large stands at it."""
 

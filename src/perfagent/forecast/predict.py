@@ -5,7 +5,7 @@ them is the change.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import exp, log
 from typing import Self
 
@@ -24,8 +24,9 @@ from perfagent.forecast.play import Figure, Run, play
 from perfagent.forecast.server import SOME_MODEL_LEN, Server
 from perfagent.twin import StepTime
 from perfagent.twin.belief import Belief
-from perfagent.twin.data_types import ratios
+from perfagent.twin.data_types import TABLE_GPU, DataTypes, Ratios, ratios
 from perfagent.twin.gpus import gpu
+from perfagent.twin.kernel_tables import better
 
 DRAWS = 60
 MODEL_ERROR = 0.04
@@ -115,6 +116,8 @@ class Case:
     server: Server
     demand: Demand
     fitted: Fitted
+    kin: Mapping[DataTypes, Belief] = field(default_factory=dict)
+    """What was learned of such servers before, by their data types."""
 
     @property
     def before_s(self) -> float:
@@ -125,6 +128,17 @@ class Case:
         if whole is None or whole.mean is None:
             return 0.0
         return min(LONGEST_BEFORE_S, LIFETIMES_BEFORE * max(whole.mean - ((queue and queue.mean) or 0.0), 0.0))
+
+    def ratios_to(self, types: DataTypes) -> Ratios:
+        """What a change to these data types does to the step time: known kernels, and what such servers showed."""
+        now, machine = self.server.types, self.server.machine
+        native = machine.gpu is None or machine.gpu == CPU or gpu(machine.gpu).fp8
+        known = ratios(now, types, native=native, own=machine.gpu == TABLE_GPU)
+        if types == now:
+            return known
+        if machine.shape is not None and machine.gpus == 1:
+            known = better(known, self.server.engine, machine.gpu, machine.shape, now, types)
+        return known.measured(self.kin[now], self.kin[types]) if {now, types} <= self.kin.keys() else known
 
 
 def case(
@@ -158,6 +172,7 @@ class Forecaster:
         self._widening = widening
         self._seed = seed
         self._today: dict[int, Run] = {}
+        self._ratios: dict[DataTypes, Ratios] = {}
 
     def today(self, turn: int) -> Run:
         """This draw's run of the replica as it is."""
@@ -197,6 +212,7 @@ class Forecaster:
                 slower.append(self.after(turn, server, demand, NUDGE))
         progress(1.0)
         now = measured(of.window, of.demand.span)
+        source = self._ratios_to(server.types).source
         return Prediction(
             change,
             load if isinstance(load, Load) else NOTHING,
@@ -209,14 +225,19 @@ class Forecaster:
             of.server.kv_tokens,
             of.fitted.fit.pinned,
             of.fitted.fit.residual_ratio,
-            (*of.server.notes, *of.demand.notes, *of.fitted.notes),
+            (*of.server.notes, *of.demand.notes, *of.fitted.notes, *((source,) if source else ())),
             tuple(runs),
             tuple(today),
             self._widening,
         )
 
     def _luck(self, turn: int, server: Server) -> "_Luck":
-        return _Luck.draw(np.random.default_rng([self._seed, turn]), self.of, server)
+        return _Luck.draw(np.random.default_rng([self._seed, turn]), self.of, self._ratios_to(server.types))
+
+    def _ratios_to(self, types: DataTypes) -> Ratios:
+        if types not in self._ratios:
+            self._ratios[types] = self.of.ratios_to(types)
+        return self._ratios[types]
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,16 +251,14 @@ class _Luck:
     seed: int
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, of: Case, after: Server) -> "_Luck":
+    def draw(cls, rng: np.random.Generator, of: Case, ratios: Ratios) -> "_Luck":
         """The replica's constants today, and what the change of data types makes of the same ones."""
         steps, others, types = rng.spawn(3)
         now = next(of.fitted.fit.belief.draws(steps)).scaled(exp(MODEL_ERROR * steps.standard_normal()))
-        native = after.machine.gpu is None or after.machine.gpu == CPU or gpu(after.machine.gpu).fp8
-        ratio = ratios(of.server.types, after.types, native=native).draw(types)
         front_end = of.fitted.front_end
         return cls(
             now,
-            now.times(ratio),
+            now.times(ratios.draw(types)),
             exp(CAPACITY_ERROR * others.standard_normal()),
             front_end.seconds * exp(front_end.log_sd * others.standard_normal()),
             int(others.integers(2**31)),

@@ -85,8 +85,12 @@ class Server:
 
 
 def known(window: Window, config: EffectiveConfig, launch: LaunchConfig, machine: Machine) -> Server:
-    """The replica as it is set now. Raises `InvalidInput` where its KV capacity is in no metric and no setting."""
-    notes = []
+    """The replica as it is set now; of the machine, what nobody told is what the server tells itself.
+
+    Raises `InvalidInput` where its KV capacity is in no metric and no setting.
+    """
+    machine = machine.completed(config.machine)
+    notes = [source for source in (machine.gpu_from, machine.shape_from) if source]
     given = {knob: setting.value for knob, setting in config.settings.items()}
     values = resolved(window.engine, machine, given)
     if machine.gpu is None:

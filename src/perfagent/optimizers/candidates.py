@@ -1,6 +1,6 @@
 """What may help: the rules' answers to the findings, and the values around what is set now."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import log2
 
@@ -30,6 +30,18 @@ TUNABLE = frozenset(
 told while it is off, and other causes lie outside the scheduler: there the rules' word stands."""
 
 
+Promoted = Sequence[tuple[Cause, Change]]
+"""Changes that went to all replicas of a service of the same engine, and what they answered."""
+_FAMILIES = {
+    Knob.QUANTIZATION: Optimizer.QUANTIZATION,
+    Knob.KV_CACHE_DTYPE: Optimizer.KV_CACHE,
+    Knob.KV_CACHE_TOKENS: Optimizer.KV_CACHE,
+    Knob.GPU_MEMORY_UTILIZATION: Optimizer.KV_CACHE,
+    Knob.ENABLE_PREFIX_CACHING: Optimizer.KV_CACHE,
+}
+"""As rules have it; what else they change is batching."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A change, and what it answers."""
@@ -38,23 +50,51 @@ class Candidate:
     draft: Draft
     change: Change
     by_rule: bool
+    """A rule says so, or it was promoted before: it is played whatever the values beside it do."""
     size: tuple[bool, float]
     """What it costs to be wrong: whether answers may change, and how far the value moves."""
 
 
-def candidates(diagnosis: Diagnosis, config: EffectiveConfig, server: Server) -> Iterator[Candidate]:
-    """What may help by the engine's table, each once."""
+def candidates(
+    diagnosis: Diagnosis, config: EffectiveConfig, server: Server, promoted: Promoted = ()
+) -> Iterator[Candidate]:
+    """What may help by the engine's table, each once; what was promoted for the same cause before comes first."""
     seen: set[Change] = set()
     told = [(finding, draft, True) for finding, draft in drafts(diagnosis, config) if finding.cause in TUNABLE]
     more = [(finding, draft, False) for finding, draft in _around(diagnosis, server)]
-    for finding, draft, by_rule in (*told, *more):
-        change = accepted(draft, config, server.engine)
-        if change is None or change in seen or server.values.get(draft.knob) == change[0][1]:
+    table = [
+        (finding, draft, accepted(draft, config, server.engine), by_rule) for finding, draft, by_rule in told + more
+    ]
+    again = list(_again(diagnosis, config, server, promoted))
+    helped = {change for _, _, change in again}
+    table += [(finding, draft, change, True) for finding, draft, change in again]
+    for finding, draft, change, by_rule in sorted(table, key=lambda one: one[2] not in helped):
+        if change is None or change in seen or all(server.values.get(knob) == value for knob, value in change):
             continue
         seen.add(change)
         alters = any(engines.alters_answers(server.engine, knob, value) for knob, value in change)
-        size = (alters, _moved(server.values.get(draft.knob), change[0][1]))
-        yield Candidate(finding, draft, change, by_rule, size)
+        size = (alters, sum(_moved(server.values.get(knob), value) for knob, value in change))
+        yield Candidate(finding, draft, change, by_rule or change in helped, size)
+
+
+def _again(
+    diagnosis: Diagnosis, config: EffectiveConfig, server: Server, promoted: Promoted
+) -> Iterator[tuple[Finding, Draft, Change]]:
+    """What was promoted for one of these findings' causes before, as far as this server takes it."""
+    findings = {finding.cause: finding for finding in diagnosis.findings if finding.cause in TUNABLE}
+    for cause, change in promoted:
+        try:
+            engines.check(server.engine, change, config)
+        except InvalidInput:
+            continue
+        if cause in findings:
+            (knob, value), *_ = change
+            words = (
+                f"Set {', '.join(f'{knob} = {value}' for knob, value in change)}: that was promoted for {cause} before."
+            )
+            risk = "what helped another server need not help this one"
+            optimizer = _FAMILIES.get(knob, Optimizer.BATCHING)
+            yield findings[cause], Draft(optimizer, knob, (value,), words, (), (risk,), 1.0), change
 
 
 def _around(diagnosis: Diagnosis, server: Server) -> Iterator[tuple[Finding, Draft]]:

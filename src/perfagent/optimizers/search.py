@@ -19,7 +19,7 @@ from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import FORECAST, FORECAST_DIRECTION, Effect, Expected, Proposal
 from perfagent.domain.slo import Comparison, Objective, SloMetric
 from perfagent.forecast import DRAWS, MODEL_ERROR, Figure, Forecaster, Load, Prediction, Run, wider
-from perfagent.optimizers.candidates import TUNABLE, Candidate, with_small_steps
+from perfagent.optimizers.candidates import TUNABLE, Candidate, Promoted, with_small_steps
 from perfagent.optimizers.candidates import candidates as candidates_of
 from perfagent.optimizers.propose import as_proposal, propose
 
@@ -123,6 +123,7 @@ def search(
     objectives: Sequence[Objective] = (),
     progress: Callable[[float], None] = lambda _: None,
     effort: Effort = THOROUGH,
+    promoted: Promoted = (),
 ) -> Tuned:
     """Changes that answer the findings, best first, with what the twin expects of each.
 
@@ -131,7 +132,8 @@ def search(
     objective which holds today.
     """
     ask = partial(_screened, forecaster=forecaster, objectives=objectives, draws=effort.screening)
-    screened, asked = ask(candidates_of(diagnosis, config, forecaster.of.server), progress=_part(progress, 0.0, 0.6))
+    candidates = candidates_of(diagnosis, config, forecaster.of.server, promoted)
+    screened, asked = ask(candidates, progress=_part(progress, 0.0, 0.6))
     risky = [one for one in screened if not one.keeps]
     if risky and risky[0].gain > WORTH + max((one.gain for one in screened if one.keeps), default=0.0):
         pairs, more_asked = ask(

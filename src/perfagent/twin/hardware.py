@@ -23,6 +23,8 @@ class Hardware:
     peak_flop_per_s: float
 
 
+FIXED_S = 1e-3
+"""Of a step beside reading the weights. Source: the study that the twin is built on."""
 LAUNCHES_PER_LAYER, LAUNCH_S = 10, 5e-6
 """Kernels launched one by one where no captured graph is replayed; CUDA needs some microseconds for each."""
 
@@ -57,7 +59,7 @@ def expected(shape: ModelShape, hardware: Hardware) -> Belief:
     per_token_s = 2 * shape.params / (0.6 * peak * (2 if shape.weight_bytes <= 1 else 1))
     return Belief.independent(
         StepTime(
-            base_s=read_s + 1e-3,
+            base_s=read_s + FIXED_S,
             per_token_s=per_token_s,
             ridge_tokens=read_s / per_token_s,
             per_sequence_s=15e-6,

@@ -8,16 +8,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, log
 
+from perfagent.domain.finding import Cause
 from perfagent.domain.knob import Change
 from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import FORECAST, Effect
 from perfagent.domain.verdict import PairedWindow
-from perfagent.workflows.model import Plan, Rollout
+from perfagent.workflows.model import Phase, Plan, Rollout
 
 HELD_SHARE = 0.9
 """Of outcomes that intervals shall hold."""
 FEWEST = 10
 """Outcomes from which on they say something: the largest of fewer would be all there is to go by."""
+MOST_PROMOTED = 8
+"""As many more candidates at most, where some twenty are played anyway."""
 NARROWEST = 0.01
 """Half an interval's width, as a logarithm, at least: no forecast is surer than one per cent."""
 
@@ -58,6 +61,13 @@ def entries(rollouts: Iterable[Rollout]) -> list[Entry]:
         if (entry := _entry(rollout, rollout.plan, effect)) is not None
     ]
     return sorted(found, key=lambda entry: entry.at_s)
+
+
+def promoted(rollouts: Sequence[Rollout], engine: str) -> tuple[tuple[Cause, Change], ...]:
+    """What went to all replicas of a service of this engine, and for which cause; the latest first, each once."""
+    plans = [each.plan for each in reversed(rollouts) if each.phase is Phase.COMPLETED and each.plan is not None]
+    answers = ((plan.cause, plan.change) for plan in plans if plan.engine == engine and plan.cause is not None)
+    return tuple(dict.fromkeys(answers))[:MOST_PROMOTED]
 
 
 def widening(found: Sequence[Entry]) -> float:

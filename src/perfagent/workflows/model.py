@@ -10,6 +10,7 @@ from hashlib import sha256
 from math import isfinite
 
 from perfagent.domain.errors import InvalidInput
+from perfagent.domain.finding import Cause
 from perfagent.domain.knob import Change, LaunchConfig
 from perfagent.domain.proposal import Effect
 from perfagent.domain.snapshot import Target
@@ -116,6 +117,8 @@ class Plan:
     criteria: tuple[Criterion, ...]
     stages: tuple[PlannedStage, ...]
     pace: Pace
+    cause: Cause | None = None
+    """What the change answers; None for one that somebody asked for."""
 
     @property
     def by_hand(self) -> bool:

@@ -69,6 +69,7 @@ def make_plan(request: Request, service: Service, survey: Survey, pace: Pace, sc
         criteria=criteria,
         stages=_stages(service),
         pace=_paced(request, pace, scrape_s),
+        cause=proposal.cause if proposal else None,
     )
 
 

@@ -14,6 +14,7 @@ from perfagent.domain.errors import BadAnswer, InvalidInput, TimedOut, TooLarge,
 from perfagent.domain.knob import Knob, LaunchConfig, Source
 from perfagent.domain.metric import Metric
 from perfagent.domain.snapshot import Target
+from perfagent.twin.models import QWEN_2_5_7B
 from support.pages import FIXTURES
 
 VLLM = (FIXTURES / "pages" / "vllm-0.26.0.prom").read_bytes()
@@ -213,3 +214,17 @@ async def test_an_endpoint_that_tells_nothing_is_no_error(
     seen = await scraper.scrape(REPLICA, "vllm")
     config = await scraper.read_config(REPLICA, seen, LaunchConfig(("--max-num-seqs=8",)))
     assert config.value(Knob.MAX_NUM_SEQS) == 8
+
+
+async def test_what_a_server_tells_of_its_gpu_and_model_is_read_with_its_configuration(
+    scraper: HttpScraper, wire: respx.MockRouter
+) -> None:
+    wire.get(URL).respond(content=SGLANG)
+    info = {"model_path": "Qwen/Qwen2.5-7B-Instruct", "api_key": "sk-secret"}
+    wire.get("http://replica:8000/server_info").respond(json=info)
+    wire.get("http://replica:8000/v1/loads").respond(json={"accelerator": "NVIDIA H200", "num_accelerators": 2})
+    wire.get(url__startswith="http://replica:8000/").respond(404)
+    config = await scraper.read_config(REPLICA, await scraper.scrape(REPLICA, "sglang"), LaunchConfig())
+    assert (config.machine.gpu, config.machine.gpus) == ("h200", 2)
+    assert config.machine.shape == QWEN_2_5_7B
+    assert "sk-" not in repr(config)

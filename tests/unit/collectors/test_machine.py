@@ -2,10 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfagent.collectors.machine import gpu_named, machine, shape, shape_told
+from perfagent.collectors.machine import found, gpu_named, machine, shape, shape_told
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.machine import CPU, Machine, ModelShape
+from perfagent.engines.spec import Hosted
 from perfagent.twin.gpus import NAMES
+from perfagent.twin.models import PUBLISHED
 
 LLAMA = "Llama architecture, 40 layers, hidden 5120, 40 heads, 8 KV heads, head dim 128 (11B parameters in bf16)"
 CARD = {
@@ -142,3 +144,36 @@ def test_people_say_a_shape_field_by_field() -> None:
 def test_a_shape_that_is_none_is_refused_with_what_to_say(text: str, reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason):
         shape_told(text)
+
+
+def test_the_fields_of_a_shape_tell_it() -> None:
+    assert shape({"params": 8e9, "layers": 32, "kv_heads": 8, "head_dim": 128}) == ModelShape(8e9, 32, 8, 128)
+    assert shape({"params": 8e9, "layers": 32}) is None
+
+
+def test_a_server_s_own_word_names_a_gpu_with_a_data_sheet_and_a_published_model() -> None:
+    of = found(Hosted("NVIDIA H100 80GB HBM3", 2, "meta-llama/Llama-3.1-8B-Instruct"))
+    assert (of.gpu, of.gpus, of.shape) == ("h100", 2, PUBLISHED["meta-llama/Llama-3.1-8B"])
+    assert "h100" in of.gpu_from
+    assert "meta-llama/Llama-3.1-8B-Instruct" in of.shape_from
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        Hosted(),
+        Hosted("Voodoo 2", 0, "/models/mine"),
+        Hosted(count=99_999, model="Qwen/Qwen2.5-7B-Instruct-AWQ"),
+        Hosted(model="qwen2.5-7b-instruct"),
+    ],
+)
+def test_what_is_no_data_sheet_s_gpu_and_no_published_name_is_not_known(told: Hosted) -> None:
+    assert found(told) == Machine()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_model_has_about_the_parameters_of_its_name(name: str) -> None:
+    billions = float(name.split("-")[-2 if name.endswith("Instruct") else -1].rstrip("B"))
+    of = PUBLISHED[name]
+    assert of.params == pytest.approx(billions * 1e9, rel=0.1)
+    assert of.width % (of.kv_heads * of.head_dim) == 0

@@ -12,7 +12,9 @@ from perfagent.collectors.recorder import Recorder
 from perfagent.collectors.recording import read_recording
 from perfagent.domain.errors import InvalidInput, Unreachable
 from perfagent.domain.knob import LaunchConfig
+from perfagent.domain.machine import Machine
 from perfagent.domain.snapshot import Target
+from perfagent.twin.models import QWEN_2_5_7B
 from support.api import page
 
 URL = "http://vllm:8000"
@@ -81,3 +83,16 @@ async def test_a_folder_that_goes_away_is_told(tmp_path: Path) -> None:
 async def test_a_recording_without_end_is_refused(tmp_path: Path, for_s: float, every_s: float) -> None:
     with pytest.raises(InvalidInput, match="at most"):
         await recorded(tmp_path, [], for_s=for_s, every_s=every_s)
+
+
+async def test_a_recording_knows_the_machine_as_far_as_the_server_tells_it(tmp_path: Path) -> None:
+    with respx.mock(assert_all_called=False) as wire:
+        wire.get(f"{URL}/metrics").respond(text=PAGE)
+        wire.get(f"{URL}/v1/models").respond(json={"data": [{"root": "Qwen/Qwen2.5-7B-Instruct"}]})
+        gpus = {"nvidia_gpu_models": "GPU 0: NVIDIA H200"}
+        wire.get(url__startswith=f"{URL}/server_info").respond(json={"system_env": gpus})
+        wire.get(url__startswith=URL).respond(404)
+        clock = VirtualClock()
+        async with HttpScraper(clock) as scraper:
+            await Recorder(scraper, clock, tmp_path).record(TARGET, for_s=5)
+    assert read_recording(tmp_path).machine == Machine("h200", 1, QWEN_2_5_7B)

@@ -8,9 +8,9 @@ from perfagent.domain.knob import Knob, KnobValue, change_of
 from perfagent.domain.machine import CPU, Machine, ModelShape
 from perfagent.emulator.setup import Setup, prepare
 from perfagent.engines.servers import habits
-from perfagent.forecast.memory import QUANTISED_SHARE, tokens_after
+from perfagent.forecast.memory import tokens_after
 from perfagent.forecast.server import data_types
-from perfagent.twin.data_types import DataTypes
+from perfagent.twin.data_types import QUANTISED_SHARE, DataTypes
 from perfagent.twin.gpus import gpu
 from support.fleets import launch
 from support.fleets import machine as emulated

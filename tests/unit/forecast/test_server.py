@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -174,3 +175,14 @@ def test_a_setting_that_the_twin_does_not_play_is_refused(knob: Knob, value: Kno
 def test_what_a_prefix_cache_would_find_is_not_told_while_it_is_off() -> None:
     with pytest.raises(InvalidInput, match="the twin does not play that"):
         after(server("--no-enable-prefix-caching"), {Knob.ENABLE_PREFIX_CACHING: True})
+
+
+def test_what_the_server_tells_of_its_machine_counts_where_nobody_else_does_and_that_is_said() -> None:
+    seen, launch = window(kv_capacity="320000x2", running="4x2"), LaunchConfig()
+    told = replace(H100, gpu_from="the server says so", shape_from="by its name")
+    config = replace(engines.effective("vllm", launch, {}, {}, "0.26.0"), machine=told)
+    alone = known(seen, config, launch, Machine())
+    assert (alone.machine.gpu, alone.machine.shape) == (H100.gpu, H100.shape)
+    assert alone.notes == ("the server says so", "by its name")
+    other = known(seen, config, launch, Machine("l40s", 1, H100.shape))
+    assert (other.machine.gpu, other.notes) == ("l40s", ())

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perfagent.twin.belief import PARAMETERS, Belief
 from perfagent.twin.data_types import DataTypes, Ratios, bytes_per_number, ratios
 from perfagent.twin.step_time import StepTime
 
@@ -45,7 +46,7 @@ def test_8_bit_weights_read_faster_and_compute_faster_where_the_gpu_multiplies_t
     native, other = (ratios(LARGE, SMALL_WEIGHTS, native=native) for native in (True, False))
     assert native.ratio.base_s == other.ratio.base_s == 0.74
     assert (native.ratio.per_token_s, other.ratio.per_token_s) == (0.61, 1.0)
-    assert other.log_sd.per_token_s > native.log_sd.per_token_s
+    assert other.log_sd["per_token_s"] > native.log_sd["per_token_s"]
     assert native.ratio.per_context_token_s == native.ratio.per_pair_s == native.ratio.per_sequence_s == 1
 
 
@@ -57,10 +58,22 @@ def test_an_8_bit_cache_changes_what_attention_costs_and_nothing_else() -> None:
 
 
 def test_a_type_without_a_row_is_less_sure_than_one_with() -> None:
-    assert ratios(LARGE, DataTypes(kv_bytes=0.5)).log_sd.per_pair_s > ratios(LARGE, SMALL_CACHE).log_sd.per_pair_s
-    assert (
-        ratios(LARGE, DataTypes(weight_bytes=0.5)).log_sd.per_token_s > ratios(LARGE, SMALL_WEIGHTS).log_sd.per_token_s
-    )
+    four, eight = (ratios(LARGE, DataTypes(kv_bytes=size)).log_sd["per_pair_s"] for size in (0.5, 1.0))
+    assert four > eight
+    four, eight = (ratios(LARGE, DataTypes(weight_bytes=size)).log_sd["per_token_s"] for size in (0.5, 1.0))
+    assert four > eight
+
+
+@given(before=st.sampled_from(TYPES), after=st.sampled_from(TYPES))
+def test_on_another_gpu_than_the_table_s_it_is_less_sure_and_what_stays_stays(
+    before: DataTypes, after: DataTypes
+) -> None:
+    own, other = (ratios(before, after, own=own) for own in (True, False))
+    assert own.ratio == other.ratio
+    for name, sd in own.log_sd.items():
+        assert other.log_sd[name] >= sd
+        assert (other.log_sd[name] > 0) == (sd > 0)
+    assert ratios(LARGE, SMALL_CACHE, own=False).log_sd["per_context_token_s"] > 0.2
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -85,12 +98,64 @@ def test_draws_scatter_around_the_ratio_as_much_as_is_said() -> None:
     rng = np.random.default_rng(5)
     logs = np.log([astuple(found.draw(rng)) for _ in range(2000)])
     for column, field in enumerate(fields(StepTime)):
-        sd = getattr(found.log_sd, field.name)
-        assert logs[:, column].std() == pytest.approx(sd, rel=0.1), field.name
+        assert logs[:, column].std() == pytest.approx(found.log_sd[field.name], rel=0.1), field.name
         assert logs[:, column].mean() == pytest.approx(np.log(getattr(found.ratio, field.name)), abs=0.02), field.name
 
 
 def test_a_draw_of_certain_ratios_is_these() -> None:
     ratio = StepTime(0.5, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-    sure = Ratios(ratio, StepTime(*[0.0] * 7))
+    sure = Ratios.independent(ratio, StepTime(*[0.0] * 7))
     assert sure.draw(np.random.default_rng(0)) == ratio
+
+
+# What servers showed
+
+
+def believed(step_time: StepTime, sd: float) -> Belief:
+    return Belief.independent(step_time, StepTime(*[sd] * 7))
+
+
+SEEN = StepTime(0.01, 2e-5, 200.0, 1e-5, 1e-8, 1e-11, 1e-3)
+KNOWN = ratios(LARGE, DataTypes(1.0, 1.0))
+SLOWER = StepTime(0.9, 0.7, 1.1, 1.3, 0.9, 1.4, 1.0)
+"""Other ratios than those that are known, but for what surely stays."""
+
+
+def test_surely_measured_servers_replace_what_kernels_let_expect() -> None:
+    found = KNOWN.measured(believed(SEEN, 1e-4), believed(SEEN.times(SLOWER), 1e-4))
+    assert astuple(found.ratio) == pytest.approx(astuple(SLOWER), rel=1e-3)
+    assert max(found.log_sd.values()) < 1e-3
+
+
+def test_servers_of_which_little_is_known_leave_the_ratios_as_they_are() -> None:
+    found = KNOWN.measured(believed(SEEN, 1e-4), believed(SEEN.times(SLOWER), 5.0))
+    assert astuple(found.ratio) == pytest.approx(astuple(KNOWN.ratio))
+    assert found.log_sd == pytest.approx(KNOWN.log_sd)
+
+
+def test_a_difference_is_not_the_ratio_s_where_the_first_servers_are_not_known_either() -> None:
+    found = KNOWN.measured(believed(SEEN, 5.0), believed(SEEN.times(SLOWER), 1e-4))
+    assert astuple(found.ratio) == pytest.approx(astuple(KNOWN.ratio), rel=0.01)
+
+
+def test_what_surely_stays_does_so_whatever_was_measured() -> None:
+    cache = ratios(LARGE, SMALL_CACHE).measured(believed(SEEN, 0.01), believed(SEEN.scaled(2.0), 0.01))
+    assert (cache.ratio.base_s, cache.ratio.per_token_s, cache.ratio.ridge_tokens) == pytest.approx((1, 1, 1))
+    assert cache.ratio.per_pair_s > 1.5
+
+
+@given(
+    sds=st.lists(st.floats(0.01, 3), min_size=14, max_size=14), moved=st.lists(st.floats(-1, 1), min_size=7, max_size=7)
+)
+def test_measuring_never_makes_less_sure_and_moves_no_ratio_beyond_what_was_seen(
+    sds: list[float], moved: list[float]
+) -> None:
+    """One constant beside the other, where they err independently."""
+    showed = SEEN.times(KNOWN.ratio).times(StepTime(*np.exp(moved).tolist()))
+    before, after = (Belief.independent(of, StepTime(*sd)) for of, sd in ((SEEN, sds[:7]), (showed, sds[7:])))
+    found = KNOWN.measured(before, after)
+    for number, name in enumerate(PARAMETERS):
+        assert found.log_sd[name] <= KNOWN.log_sd[name] * (1 + 1e-9)
+        turned = np.log(getattr(found.ratio, name) / getattr(KNOWN.ratio, name))
+        assert -1e-9 <= turned * np.sign(moved[number]) <= abs(moved[number]) + 1e-9
+    found.draw(np.random.default_rng(0))

@@ -1,18 +1,20 @@
 import json
 from dataclasses import replace
 from math import exp
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perfagent.domain.finding import Cause
 from perfagent.domain.knob import Knob
 from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import FORECAST, Effect
 from perfagent.domain.verdict import PairedWindow, StageVerdict, Verdict
 from perfagent.forecast import wider
-from perfagent.workflows.ledger import FEWEST, Entry, entries, widening
-from perfagent.workflows.model import Request, Rollout, StageRecord
+from perfagent.workflows.ledger import FEWEST, MOST_PROMOTED, Entry, entries, promoted, widening
+from perfagent.workflows.model import Phase, Request, Rollout, StageRecord
 from support.api import Site
 from support.rollout_events import PLAN
 
@@ -104,6 +106,33 @@ def test_as_wide_as_that_nine_of_ten_outcomes_would_have_been_held(halves: list[
     low, high = wider(1.0, (exp(-1), exp(1)), power)
     held = sum(low * (1 - 1e-9) <= exp(each) <= high * (1 + 1e-9) for each in halves)
     assert held >= 0.9 * len(halves)
+
+
+def promotion(number: int, seats: int, cause: Cause | None = Cause.BATCH_LIMIT, **other: Any) -> Rollout:
+    plan = replace(PLAN, change=((Knob.MAX_NUM_SEQS, seats),), cause=cause, engine=other.get("engine", "vllm"))
+    return replace(rollout(number=number), plan=plan, phase=other.get("phase", Phase.COMPLETED))
+
+
+def test_what_went_to_all_replicas_is_told_with_its_cause_the_latest_first_and_once() -> None:
+    seen = [
+        promotion(1, 64),
+        promotion(2, 32),
+        promotion(3, 64),
+        promotion(4, 64, Cause.KV_CAPACITY),
+        promotion(5, 8, phase=Phase.ROLLED_BACK),
+        promotion(6, 8, phase=Phase.MONITORING),
+        promotion(7, 8, engine="sglang"),
+        promotion(8, 8, None),
+    ]
+    sixty_four, thirty_two = ((Knob.MAX_NUM_SEQS, 64),), ((Knob.MAX_NUM_SEQS, 32),)
+    assert promoted(seen, "vllm") == (
+        (Cause.KV_CAPACITY, sixty_four),
+        (Cause.BATCH_LIMIT, sixty_four),
+        (Cause.BATCH_LIMIT, thirty_two),
+    )
+    assert promoted(seen, "tgi") == ()
+    many = promoted([promotion(number, number) for number in range(1, 100)], "vllm")
+    assert [change[0][1] for _, change in many] == list(range(99, 99 - MOST_PROMOTED, -1))
 
 
 async def test_the_ledger_is_told_line_by_line(at: Site) -> None:

@@ -51,6 +51,7 @@ def test_a_plan_says_exactly_what_will_be_done() -> None:
     assert plan.prior == ((Knob.MAX_NUM_SEQS, 8),)
     assert plan.flags == ("--max-num-seqs=64",)
     assert plan.release == RELEASE
+    assert plan.cause is Cause.BATCH_LIMIT
     assert (plan.description, plan.effects, plan.risks) == (PROPOSAL.description, PROPOSAL.effects, PROPOSAL.risks)
     assert [(c.metric, c.role, round(c.margin, 2)) for c in plan.criteria[:2]] == [
         (Metric.TTFT, Role.PRIMARY, 0.15),

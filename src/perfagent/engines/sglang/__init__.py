@@ -2,7 +2,7 @@
 
 from perfagent.engines.sglang.knobs import COMMAND_LINE, KNOBS, LACKS, RULES
 from perfagent.engines.sglang.metrics import GAPS, METRICS, SOMETIMES
-from perfagent.engines.sglang.readback import ENDPOINTS, read_back, version
+from perfagent.engines.sglang.readback import ENDPOINTS, hosted, read_back, version
 from perfagent.engines.sglang.writing import WRITING
 from perfagent.engines.spec import EngineSpec
 
@@ -23,6 +23,7 @@ SGLANG = EngineSpec(
     newest="0.5.23",
     reserves_output=True,
     default_port=30000,
+    hosted=hosted,
     # with --enable-metrics-for-all-schedulers every rank repeats its data-parallel replica's figures
     repeats=frozenset({"tp_rank", "pp_rank", "moe_ep_rank"}),
     info_values={"sglang:context_len": "context_len", "sglang:page_size": "page_size"},

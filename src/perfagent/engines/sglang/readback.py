@@ -1,7 +1,8 @@
 """What a running SGLang tells of its configuration.
 
 `/server_info` has the resolved arguments by name. It also has `api_key` and `admin_api_key` in clear text, so only the
-fields named here are ever looked at. `/v1/loads` has the effective batch limit and works without metrics.
+fields named here are ever looked at. `/v1/loads` has the effective batch limit and works without metrics; it also names
+the accelerator, and how many stand behind one data-parallel rank.
 Sources: `python/sglang/srt/entrypoints/http_server.py`, `entrypoints/v1_loads.py`, `managers/scheduler_components/`.
 """
 
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 
 from perfagent.domain.knob import Knob, KnobValue
 from perfagent.engines.answers import answer, parts, setting, text
+from perfagent.engines.spec import Hosted
 
 # the second name is the first one's until 0.5.5
 ENDPOINTS = ("/server_info", "/get_server_info", "/v1/loads")
@@ -56,6 +58,17 @@ def version(answers: Mapping[str, object]) -> str | None:
     """The release by `/server_info` or `/v1/loads`."""
     return text(answer(answers, "/server_info", "/get_server_info"), "version") or text(
         answer(answers, "/v1/loads"), "version"
+    )
+
+
+def hosted(answers: Mapping[str, object]) -> Hosted:
+    """The accelerator by `/v1/loads`, the model by `/server_info`."""
+    loads = answer(answers, "/v1/loads")
+    count = setting(loads, "num_accelerators")
+    return Hosted(
+        hardware=text(loads, "accelerator") or "",
+        count=count if isinstance(count, int) else 1,
+        model=text(answer(answers, "/server_info", "/get_server_info"), "model_path") or "",
     )
 
 

@@ -3,7 +3,7 @@
 from perfagent.engines.spec import EngineSpec
 from perfagent.engines.tgi.knobs import COMMAND_LINE, KNOBS, LACKS, RULES
 from perfagent.engines.tgi.metrics import GAPS, METRICS, SOMETIMES
-from perfagent.engines.tgi.readback import ENDPOINTS, read_back, version
+from perfagent.engines.tgi.readback import ENDPOINTS, hosted, read_back, version
 from perfagent.engines.tgi.writing import WRITING
 
 TGI = EngineSpec(
@@ -23,6 +23,7 @@ TGI = EngineSpec(
     newest="3.3.7",
     reserves_output=True,
     default_port=3000,
+    hosted=hosted,
     notes=(
         "an empty page: the server has not had a request since it started",
         "--prometheus-port serves nothing; metrics are on the main port",

@@ -3,7 +3,7 @@
 from perfagent.engines.spec import EngineSpec
 from perfagent.engines.vllm.knobs import COMMAND_LINE, KNOBS, LACKS, RULES
 from perfagent.engines.vllm.metrics import CONFIG, GAPS, METRICS, SOMETIMES
-from perfagent.engines.vllm.readback import ENDPOINTS, read_back, version
+from perfagent.engines.vllm.readback import ENDPOINTS, hosted, read_back, version
 from perfagent.engines.vllm.writing import WRITING
 
 VLLM = EngineSpec(
@@ -22,6 +22,7 @@ VLLM = EngineSpec(
     writing=WRITING,
     newest="0.33.0",
     default_port=8000,
+    hosted=hosted,
     info_labels=CONFIG,
     # absent with several API servers
     started_at="process_start_time_seconds",

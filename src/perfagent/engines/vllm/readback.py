@@ -1,14 +1,19 @@
 """What a running vLLM tells of its configuration.
 
 KV settings stand as labels of Python text on the page, the length limit in `/v1/models`; scheduler settings only in
-`/server_info`, which exists with `VLLM_SERVER_DEV_MODE=1` (JSON since 0.11.0), hence hardly ever in production.
-Source: `vllm/config/cache.py` (`metrics_info`), `vllm/entrypoints/serve/instrumentator/basic.py`.
+`/server_info`, which exists with `VLLM_SERVER_DEV_MODE=1` (JSON since 0.11.0), hence hardly ever in production. There
+alone stand the GPUs of the whole machine, as `nvidia-smi -L` lists them; what the weights were loaded from stands in
+`/v1/models` too. The environment that it tells beside is never looked at: it may hold secrets.
+Sources: `vllm/config/cache.py` (`metrics_info`), `vllm/entrypoints/serve/instrumentator/{basic,server_info}.py`,
+`vllm/collect_env.py`.
 """
 
 from collections.abc import Mapping
+from math import prod
 
 from perfagent.domain.knob import Knob, KnobValue
 from perfagent.engines.answers import answer, part, parts, setting, text
+from perfagent.engines.spec import Hosted
 
 ENDPOINTS = ("/version", "/v1/models", "/server_info?config_format=json")
 
@@ -57,6 +62,21 @@ def read_back(info: Mapping[str, str], answers: Mapping[str, object]) -> Mapping
 def version(answers: Mapping[str, object]) -> str | None:
     """The release by `/version`."""
     return text(answer(answers, "/version"), "version")
+
+
+def hosted(answers: Mapping[str, object]) -> Hosted:
+    """GPU and model; the GPU only where the machine has one kind, as nothing tells which ones the server took."""
+    info = answer(answers, "/server_info")
+    lines = (text(part(info, "system_env"), "nvidia_gpu_models") or "").splitlines()
+    kinds = {line.partition(":")[2].strip() for line in lines}
+    parallel = part(part(info, "vllm_config"), "parallel_config")
+    sizes = [setting(parallel, f"{kind}_parallel_size") for kind in ("tensor", "pipeline")]
+    roots = {text(model, "root") for model in parts(answer(answers, "/v1/models"), "data") if not model.get("parent")}
+    return Hosted(
+        hardware=kinds.pop() if len(kinds) == 1 else "",
+        count=prod(size for size in sizes if isinstance(size, int)),
+        model=(roots.pop() if len(roots) == 1 else None) or "",
+    )
 
 
 def _python(label: str) -> KnobValue | None:
