@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 Z = 1.959964
 """The standard normal's 97.5 % point."""
@@ -38,8 +38,8 @@ def rate(events: int, exposure: float) -> Measured:
     """Events per unit of exposure with the exact Poisson interval."""
     if exposure <= 0:
         return NOTHING
-    low = float(chi2.ppf(0.025, 2 * events)) / 2 if events else 0.0
-    return Measured(events / exposure, low / exposure, float(chi2.ppf(0.975, 2 * events + 2)) / 2 / exposure)
+    low = float(gammaincinv(events, 0.025)) if events else 0.0
+    return Measured(events / exposure, low / exposure, float(gammaincinv(events + 1, 0.975)) / exposure)
 
 
 def macro_f1(right: Sequence[str], said: Sequence[str]) -> Measured:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
-from scipy.stats import wilcoxon
 
 from perfagent import engines
 from perfagent.bench.cores import over_cores
@@ -117,6 +116,8 @@ def solve(number: int, *, seeds: int, methods: Mapping[str, Method]) -> list[Sol
 
 def better(found: Sequence[Solved], method: str, than: str) -> float:
     """One-sided p of Wilcoxon's signed-rank test over pairs of the same problem and luck; 1 where all are alike."""
+    from scipy.stats import wilcoxon  # half a second, which no other command should wait for
+
     of = {
         name: {(one.problem, one.seed): one.reached for one in found if one.method == name} for name in (method, than)
     }

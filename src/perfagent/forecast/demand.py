@@ -11,7 +11,7 @@ from math import inf, log
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.histogram import Histogram
@@ -251,9 +251,9 @@ def _answers(window: Window, finished: Histogram) -> tuple[Lengths, tuple[str, .
 
     def loss(parameters: np.ndarray) -> float:
         mu, sigma = float(parameters[0]), float(np.exp(parameters[1]))
-        reached = norm.cdf((np.minimum(highs[:, None], ages) - mu) / sigma)
-        inside = reached - norm.cdf((np.minimum(lows[:, None], ages) - mu) / sigma)
-        shares, longer = inside @ began / began.sum(), norm.sf((ages - mu) / sigma) @ began / began.sum()
+        reached = ndtr((np.minimum(highs[:, None], ages) - mu) / sigma)
+        inside = reached - ndtr((np.minimum(lows[:, None], ages) - mu) / sigma)
+        shares, longer = inside @ began / began.sum(), ndtr((mu - ages) / sigma) @ began / began.sum()
         likely = counts @ np.log(np.maximum(shares, 1e-12)) + under_way * log(max(longer, 1e-12))
         return _unusual(sigma) - float(likely)
 
@@ -287,7 +287,7 @@ def _buckets(lengths: Histogram) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _inside(lows: np.ndarray, highs: np.ndarray, mu: float, sigma: float) -> np.ndarray:
-    shares = norm.cdf((highs - mu) / sigma) - norm.cdf((lows - mu) / sigma)
+    shares = ndtr((highs - mu) / sigma) - ndtr((lows - mu) / sigma)
     return np.asarray(np.maximum(shares, 1e-12))
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_page
 
-from perfagent.collectors.exposition import MAX_REMEMBERED, Scanner, scan
+from perfagent.collectors import exposition
+from perfagent.collectors.exposition import Scanner, scan
 from perfagent.domain.errors import BadAnswer, TooLarge
 from perfagent.domain.snapshot import Sample
 from support.pages import by_openmetrics_reference, by_reference, fixture_pages, recorded_pages, same
@@ -206,13 +207,14 @@ def test_a_series_too_long_to_be_remembered_is_read_all_the_same() -> None:
     assert scan(f'a{{b="{value}"}} 1\n') == [Sample("a", (("b", value),), 1)]
 
 
-def test_what_a_scanner_remembers_is_bounded() -> None:
+def test_what_a_scanner_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposition, "MAX_REMEMBERED", 1000)
     scanner = Scanner()
-    for start in range(0, 2 * MAX_REMEMBERED, MAX_REMEMBERED // 2):
-        ranks = range(start, start + MAX_REMEMBERED // 2)
+    for start in range(0, 2000, 500):
+        ranks = range(start, start + 500)
         page = "".join(f'a{{rank="{rank}"}} {rank}\n' for rank in ranks)
         assert [sample.value for sample in scanner.scan(page)] == list(ranks)
-        assert len(scanner._known) <= MAX_REMEMBERED
+        assert 0 < len(scanner._known) <= 1000
 
 
 def test_an_empty_page_has_no_samples() -> None:
