@@ -1,16 +1,19 @@
 """Where the real parts are put together: one agent with its store, its scraper, its actuators and its API."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 import httpx
 from fastapi import FastAPI
 
 from perfagent.api import create_app
-from perfagent.clock import SystemClock
+from perfagent.clock import SharedClock, SystemClock
 from perfagent.collectors.fleet import Fleet
 from perfagent.collectors.http import Bounds, HttpScraper
 from perfagent.collectors.schedule import Cadence
@@ -23,9 +26,11 @@ from perfagent.store.database import open_database
 from perfagent.store.history import SqlHistory
 from perfagent.store.journal import SqlJournal
 from perfagent.store.knowledge import SqlKnowledge
+from perfagent.store.lease import SqlLease
 from perfagent.store.services import SqlServices
 from perfagent.telemetry.events import ObservedJournal
 from perfagent.telemetry.metrics import Telemetry
+from perfagent.workflows.leadership import Leadership
 from perfagent.workflows.model import Pace
 
 DATABASE = "perfagent.db"
@@ -42,16 +47,22 @@ class App:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, clock: Clock, *, data: Path | None, pace: Pace | None = None
+    settings: Settings, clock: Clock, *, store: Path | str | None, pace: Pace | None = None
 ) -> AsyncIterator[App]:
-    """An agent on the database in `data` (None: in memory), until the block is left.
+    """An agent on the SQLite database in a folder, on the PostgreSQL of a URL, or (None) in memory, until the block is
+    left.
 
-    `clock` is the agent's; uptime and durations are always told in real time.
+    `clock` is the agent's; uptime, durations and leases are always told in real time. Agents on one PostgreSQL go by
+    its clock, so that a deadline is the same for all; those on one SQLite file have the same machine's anyway.
     """
     real = SystemClock()
     bounds = Bounds(total_s=settings.scrape_timeout_s, page_bytes=settings.scrape_max_bytes)
     telemetry = Telemetry(real)
-    with open_database(None if data is None else data / DATABASE) as database:
+    with open_database(store / DATABASE if isinstance(store, Path) else store) as database:
+        lead = Leadership(SqlLease(database, _this_process()), real, settings.lease_s)
+        lead.renew()
+        if isinstance(store, str):
+            clock = SharedClock(clock, lambda: lead.offset_s)
         async with HttpScraper(clock, bounds) as plain, httpx.AsyncClient(trust_env=False) as client:
             scraper = telemetry.measured(plain)
             journal = ObservedJournal(SqlJournal(database))
@@ -62,6 +73,7 @@ async def assembled(
                 history=SqlHistory(database),
                 services=SqlServices(database),
                 journal=journal,
+                lead=lead,
                 knowledge=SqlKnowledge(database),
                 actuators={"emulated": EmulatedActuator(client)},
                 pace=pace,
@@ -71,6 +83,11 @@ async def assembled(
             telemetry.watch(agent, journal)
             api = create_app(agent, clock=real, settings=settings.shown(), registry=telemetry.registry, feed=journal)
             yield App(agent, api, journal)
+
+
+def _this_process() -> str:
+    """A name that people can follow to the process, and that no other has, nor this one after a restart."""
+    return f"{socket.gethostname()}:{os.getpid()}:{token_hex(3)}"
 
 
 @asynccontextmanager

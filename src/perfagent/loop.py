@@ -1,6 +1,8 @@
 """The tick: scrape → snapshot → window → finding → proposal → rollout, written once against the ports.
 
 The agent keeps no windows of its own: snapshots go into the history, and a window is cut from it when somebody asks.
+Of several agents on one store the one with the lease scrapes and acts. The others stand by: they read what it records,
+answer the same questions, and take down what people say.
 """
 
 import asyncio
@@ -27,6 +29,7 @@ from perfagent.past import Past
 from perfagent.ports import Actuator, Clock, Collector, History, Journal, Knowledge, Scraper, Services
 from perfagent.watch import Watch
 from perfagent.workflows.effects import Effects
+from perfagent.workflows.leadership import Fenced, Leadership
 from perfagent.workflows.ledger import Entry, entries, widening
 from perfagent.workflows.manager import Manager
 from perfagent.workflows.model import Pace, Request, Rollout
@@ -100,6 +103,7 @@ class Agent:
         history: History,
         services: Services,
         journal: Journal,
+        lead: Leadership,
         actuators: Mapping[str, Actuator],
         pace: Pace | None = None,
         scrape_s: float = 15.0,
@@ -119,22 +123,34 @@ class Agent:
         self._trouble = ""
         self.ticks = Ticks()
         self.watch = Watch()
+        self.lead = lead
         self._past = Past(history)
         effects = Effects(
             clock=clock,
             history=history,
             services=services.get,
-            actuators=actuators,
+            actuators={name: Fenced(actuator, lead) for name, actuator in actuators.items()},
             survey=self._survey,
             health=_health,
             pace=pace or Pace(),
             scrape_s=scrape_s,
         )
-        self.manager = Manager(journal, effects)
+        self.manager = Manager(journal, effects, lead)
         self._foresight = Foresight(knowledge, effort, lambda: widening(self.ledger()))
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Tick until told to stop. A turn that fails is logged and told by `degradations`, and the next is tried."""
+        """Tick until told to stop, then let another agent act.
+
+        A turn that fails is logged and told by `degradations`, and the next is tried.
+        """
+        keeping = asyncio.create_task(self.lead.keep())
+        try:
+            await self._turn(stop)
+        finally:
+            keeping.cancel()
+            self.lead.release()
+
+    async def _turn(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 await self.tick()
@@ -146,23 +162,33 @@ class Agent:
                 wait_s = LONGEST_SLEEP_S
             else:
                 self._trouble = ""
-                wait_s = self._collector.next_due_s() - self._clock.now()
+                scraping = self.lead.token is not None
+                wait_s = self._collector.next_due_s() - self._clock.now() if scraping else LONGEST_SLEEP_S
             await self._clock.sleep(min(max(wait_s, 0.0), LONGEST_SLEEP_S))
 
     async def tick(self) -> None:
         """Scrape what is due, look at the service that is due, then let every rollout take the step that is due.
 
-        Settings of one replica that cannot be learned hold up nothing; what was unforeseen about it is raised last.
+        An agent that stands by reads what was scraped instead, and takes no steps. Settings of one replica that cannot
+        be learned hold up nothing; what was unforeseen about it is raised last.
         """
         began_s = self._clock.monotonic()
-        known = {target.id: (service, target) for service in self.services.list() for target in service.targets}
-        due = [(target, service.engine) for service, target in known.values()]
-        snapshots = await self._collector.collect(due)
-        self._history.add(snapshots)
+        if self.lead.token is None:
+            self.lead.renew()
+        self.manager.refresh()
+        services = {service.id: service for service in self.services.list()}
+        known = {target.id: (service, target) for service in services.values() for target in service.targets}
+        look_at = self.watch.due(services, self.now())
+        if self.lead.token is not None:
+            snapshots = await self._collector.collect([(target, service.engine) for service, target in known.values()])
+            self._history.add(snapshots)
+        else:
+            snapshots = self._scraped_by_others(services[look_at]) if look_at is not None else ()
         learned = await asyncio.gather(
             *(self._learn_config(*known[snapshot.target], snapshot) for snapshot in snapshots), return_exceptions=True
         )
-        self._look()
+        if look_at is not None:
+            self._look(look_at)
         await self.manager.tick()
         ended_s = self._clock.monotonic()
         self.ticks = Ticks(self.ticks.count + 1, self.ticks.total_s + ended_s - began_s, ended_s)
@@ -170,18 +196,22 @@ class Agent:
             if failure is not None:
                 raise failure
 
-    def _look(self) -> None:
+    def _scraped_by_others(self, service: Service) -> list[Snapshot]:
+        """The newest snapshot of each replica; none of one that was not scraped lately."""
+        start_s = self.now() - self._window_s
+        found = (self._history.sampled(target.id, start_s, self._window_s) for target in service.targets)
+        return [snapshots[-1] for snapshots in found if snapshots]
+
+    def _look(self, service_id: str) -> None:
         """One service a turn, so that a large fleet holds nothing else up for long."""
         now_s = self.now()
-        due = self.watch.due([service.id for service in self.services.list()], now_s)
-        if due is not None:
-            try:
-                seen = self.view(due).diagnosis
-            except (NotFound, NotScraped):
-                seen = None
-            self.watch.looked(due, seen, now_s)
-            if seen is not None:
-                self._foresight.learn(due, self._replicas(self.services.get(due)), now_s)
+        try:
+            seen = self.view(service_id).diagnosis
+        except (NotFound, NotScraped):
+            seen = None
+        self.watch.looked(service_id, seen, now_s)
+        if seen is not None and self.lead.token is not None:  # what agents know is shared: one of them learns it
+            self._foresight.learn(service_id, self._replicas(self.services.get(service_id)), now_s)
 
     def now(self) -> float:
         """Unix seconds on the agent's clock, which the demo runs faster than the wall's."""

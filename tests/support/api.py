@@ -13,16 +13,17 @@ from fastapi import FastAPI
 
 from perfagent.api import create_app
 from perfagent.api.parts import Parts
-from perfagent.clock import VirtualClock
+from perfagent.clock import SystemClock, VirtualClock
 from perfagent.collectors.fleet import Fleet
 from perfagent.collectors.http import HttpScraper
 from perfagent.loop import Agent
 from perfagent.optimizers import Effort
 from perfagent.ports import Actuator, Scraper
 from perfagent.settings import Settings
-from perfagent.store.memory import MemoryHistory, MemoryJournal, MemoryKnowledge, MemoryServices
+from perfagent.store.memory import Held, MemoryHistory, MemoryJournal, MemoryKnowledge, MemoryLease, MemoryServices
 from perfagent.telemetry.events import ObservedJournal
 from perfagent.telemetry.metrics import Telemetry
+from perfagent.workflows.leadership import Leadership
 from perfagent.workflows.model import Pace
 from support.captures import FIXTURES
 from support.pages import REPO
@@ -99,7 +100,8 @@ async def site(
     """An agent with everything in memory; without `scraper` it scrapes over HTTP."""
     clock = clock or VirtualClock()
     telemetry = Telemetry(clock)
-    journal = ObservedJournal(MemoryJournal(), queue=queue, listeners=listeners)
+    held = Held()
+    journal = ObservedJournal(MemoryJournal(held), queue=queue, listeners=listeners)
     async with HttpScraper(clock) as over_http:
         measured = telemetry.measured(scraper or over_http)
         agent = Agent(
@@ -109,6 +111,7 @@ async def site(
             history=MemoryHistory(),
             services=MemoryServices(),
             journal=journal,
+            lead=Leadership(MemoryLease("this agent", SystemClock(), held), SystemClock()),
             actuators=actuators or {},
             pace=pace,
             window_s=window_s,

@@ -24,8 +24,9 @@ from perfagent.domain.snapshot import Labels, Snapshot, Target
 from perfagent.domain.window import Window
 from perfagent.engines import effective
 from perfagent.ports import Actuator, History, Journal
-from perfagent.store.memory import MemoryHistory, MemoryJournal
+from perfagent.store.memory import Held, MemoryHistory, MemoryJournal, MemoryLease
 from perfagent.workflows.effects import Effects
+from perfagent.workflows.leadership import Fenced, Leadership
 from perfagent.workflows.manager import Manager
 from perfagent.workflows.model import Pace, Request, Rollout
 from perfagent.workflows.planning import Survey
@@ -36,6 +37,8 @@ BEFORE = LaunchConfig(("--max-num-seqs", "8", "--seed=7"), (("VLLM_LOGGING_LEVEL
 MORE_AT_ONCE: Change = ((Knob.MAX_NUM_SEQS, 64),)
 MEANS = {Metric.TTFT: 0.4, Metric.ITL: 0.03, Metric.E2E: 8.0}
 REQUESTS_PER_S = 2.0
+FOR_EVER_S = 1e9
+"""A lease that no story outlasts."""
 
 
 class FleetDouble:
@@ -149,19 +152,27 @@ class World:
     scrape_s: float = 10.0
     pace: Pace = field(default_factory=Pace)
     clock: VirtualClock = field(default_factory=lambda: VirtualClock(START_S))
-    journal: Journal = field(default_factory=MemoryJournal)
+    held: Held = field(default_factory=Held)
     history: History = field(default_factory=MemoryHistory)
     survey_fails: Exception | None = None
     health: Callable[[Window, LaunchConfig], float | None] = lambda _window, _config: 80.0
 
     def __post_init__(self) -> None:
+        self.journal: Journal = MemoryJournal(self.held)
         self.fleet = FleetDouble(self.clock, self.service.targets, start_delay_s=self.start_delay_s)
         self._ids = count(1)
+        self._lives = count(1)
 
     def manager(self, *, deadly: "Deadly | None" = None) -> Manager:
-        """A manager on this world, as after a start of the process; `deadly` kills it at a port call."""
+        """A manager on this world, as after a start of the process when the lease of the one before has run out.
+
+        So only the latest one acts. `deadly` kills it at a port call.
+        """
         wrap: Callable[[Any], Any] = deadly.wrap if deadly is not None else lambda port: port
-        actuator: Actuator = wrap(self.fleet)
+        self.held.expires_s = 0.0
+        lead = Leadership(MemoryLease(f"agent {next(self._lives)}", self.clock, self.held), self.clock, FOR_EVER_S)
+        lead.renew()
+        actuator: Actuator = Fenced(wrap(self.fleet), lead)
         effects = Effects(
             clock=self.clock,
             history=wrap(self.history),
@@ -172,7 +183,7 @@ class World:
             pace=self.pace,
             scrape_s=self.scrape_s,
         )
-        return Manager(wrap(self.journal), effects, new_id=lambda: f"r{next(self._ids)}")
+        return Manager(wrap(self.journal), effects, lead, new_id=lambda: f"r{next(self._ids)}")
 
     async def warm_up(self, seconds: float = 600.0) -> None:
         """A past without any change."""
@@ -258,12 +269,12 @@ class _DeadlyPort:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._port, name)
 
-        async def asynchronously(*args: Any) -> Any:
+        async def asynchronously(*args: Any, **more: Any) -> Any:
             with self._deadly.call():
-                return await method(*args)
+                return await method(*args, **more)
 
-        def synchronously(*args: Any) -> Any:
+        def synchronously(*args: Any, **more: Any) -> Any:
             with self._deadly.call():
-                return method(*args)
+                return method(*args, **more)
 
         return asynchronously if iscoroutinefunction(method) else synchronously

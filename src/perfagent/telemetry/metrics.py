@@ -122,6 +122,8 @@ class _AgentFigures(Collector):
         yield SummaryMetricFamily(
             "perfagent_tick_duration_seconds", "Turns of the loop.", count_value=ticks.count, sum_value=ticks.total_s
         )
+        acting = self._agent.lead.token is not None
+        yield GaugeMetricFamily("perfagent_acting", "1 where this agent has the lease.", value=float(acting))
         yield GaugeMetricFamily("perfagent_event_listeners", "Who listens to events.", value=self._journal.listeners)
         yield CounterMetricFamily(
             "perfagent_events_missed", "Events dropped for slow listeners.", value=self._journal.missed
