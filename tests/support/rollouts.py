@@ -13,6 +13,8 @@ from itertools import count
 from math import inf
 from typing import Any
 
+from sqlalchemy import update
+
 from perfagent.clock import VirtualClock
 from perfagent.domain.errors import ActuatorFailed, Unreachable
 from perfagent.domain.histogram import Histogram
@@ -23,8 +25,12 @@ from perfagent.domain.share import Share
 from perfagent.domain.snapshot import Labels, Snapshot, Target
 from perfagent.domain.window import Window
 from perfagent.engines import effective
-from perfagent.ports import Actuator, History, Journal
+from perfagent.ports import Actuator, History, Journal, Lease
+from perfagent.store.database import Database
+from perfagent.store.journal import SqlJournal
+from perfagent.store.lease import SqlLease
 from perfagent.store.memory import Held, MemoryHistory, MemoryJournal, MemoryLease
+from perfagent.store.tables import LEASE
 from perfagent.workflows.effects import Effects
 from perfagent.workflows.leadership import Fenced, Leadership
 from perfagent.workflows.manager import Manager
@@ -152,13 +158,15 @@ class World:
     scrape_s: float = 10.0
     pace: Pace = field(default_factory=Pace)
     clock: VirtualClock = field(default_factory=lambda: VirtualClock(START_S))
-    held: Held = field(default_factory=Held)
+    database: Database | None = None
+    """Where rollouts are journalled and leases kept; None is in memory."""
     history: History = field(default_factory=MemoryHistory)
     survey_fails: Exception | None = None
     health: Callable[[Window, LaunchConfig], float | None] = lambda _window, _config: 80.0
 
     def __post_init__(self) -> None:
-        self.journal: Journal = MemoryJournal(self.held)
+        self.held = Held()
+        self.journal: Journal = MemoryJournal(self.held) if self.database is None else SqlJournal(self.database)
         self.fleet = FleetDouble(self.clock, self.service.targets, start_delay_s=self.start_delay_s)
         self._ids = count(1)
         self._lives = count(1)
@@ -169,8 +177,7 @@ class World:
         So only the latest one acts. `deadly` kills it at a port call.
         """
         wrap: Callable[[Any], Any] = deadly.wrap if deadly is not None else lambda port: port
-        self.held.expires_s = 0.0
-        lead = Leadership(MemoryLease(f"agent {next(self._lives)}", self.clock, self.held), self.clock, FOR_EVER_S)
+        lead = Leadership(self._lease(f"agent {next(self._lives)}"), self.clock, FOR_EVER_S)
         lead.renew()
         actuator: Actuator = Fenced(wrap(self.fleet), lead)
         effects = Effects(
@@ -184,6 +191,15 @@ class World:
             scrape_s=self.scrape_s,
         )
         return Manager(wrap(self.journal), effects, lead, new_id=lambda: f"r{next(self._ids)}")
+
+    def _lease(self, holder: str) -> Lease:
+        """The lease, which has just run out."""
+        if self.database is None:
+            self.held.expires_s = 0.0
+            return MemoryLease(holder, self.clock, self.held)
+        with self.database.transaction() as connection:
+            connection.execute(update(LEASE).values(expires_s=0.0))
+        return SqlLease(self.database, holder)
 
     async def warm_up(self, seconds: float = 600.0) -> None:
         """A past without any change."""
