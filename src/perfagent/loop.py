@@ -75,6 +75,8 @@ class View:
 class _Learned:
     """How a replica was set when this snapshot was taken."""
 
+    service: Service
+    """The replica's, as it was registered then: another agent may have been told otherwise since."""
     snapshot: Snapshot
     config: EffectiveConfig
     launch: LaunchConfig
@@ -299,7 +301,7 @@ class Agent:
             raise Conflict(f"{service_id} was changed while its server was asked: collect it again")
         self.register(service)
         self._history.add([snapshot])
-        self._configs[target.id] = _Learned(snapshot, config, started)
+        self._configs[target.id] = _Learned(service, snapshot, config, started)
         return snapshot, config
 
     def window(self, target: Target) -> Window:
@@ -319,8 +321,8 @@ class Agent:
         return self._configs[target.id].config
 
     def trouble(self, target: Target) -> str | None:
-        """Why a replica's last scrape on schedule failed, or None when it did not."""
-        return self._collector.trouble(target.id)
+        """Why a replica's last scrape on schedule failed, or None when it did not, or is not this agent's to make."""
+        return self._collector.trouble(target.id) if self.lead.token is not None else None
 
     def view(self, service_id: str, *, engine: str | None = None, told: Change = ()) -> View:
         """A service right now, its configuration completed by what the caller tells of it.
@@ -483,15 +485,16 @@ class Agent:
                 self._must_rest(other.id, f"{service.id} has servers in common with it")
 
     async def _learn_config(self, service: Service, target: Target, snapshot: Snapshot) -> None:
-        """Read the settings anew when the server is new to us, was started again, or was last asked a window ago."""
+        """Read the settings anew when the server is new to us, was started or registered again, or was last asked a
+        window ago."""
         known = self._configs.get(target.id)
-        if known is not None and not self._outdated(known.snapshot, snapshot):
+        if known is not None and _runs_alike(known.service, service) and not self._outdated(known.snapshot, snapshot):
             return
         async with self._learning:
             launch = await self._launch(service, target)
             config = await self._scraper.read_config(target, snapshot, launch, service.release)
         if self._is_as_before(service):
-            self._configs[target.id] = _Learned(snapshot, config, launch)
+            self._configs[target.id] = _Learned(service, snapshot, config, launch)
 
     def _is_as_before(self, service: Service) -> bool:
         """Whether nobody deleted or changed the service while its replicas were asked."""

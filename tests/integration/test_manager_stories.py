@@ -21,7 +21,7 @@ from perfagent.workflows.events import (
     Stumbled,
     Touching,
 )
-from perfagent.workflows.leadership import Fenced, Leadership
+from perfagent.workflows.leadership import LEASE_S, Fenced, Leadership
 from perfagent.workflows.manager import LOOK_S
 from perfagent.workflows.model import Pace, Phase, Rollout
 from support.rollouts import BEFORE, MORE_AT_ONCE, START_S, World, max_num_seqs, request, service
@@ -665,6 +665,21 @@ async def test_a_manager_without_the_lease_changes_nothing() -> None:
     with pytest.raises(LeaseLost, match="chat-0 is left as it is"):
         await apply(one.get(rollout.id).planned.targets[0], BEFORE)
     assert len(world.fleet.applied) == changed
+
+
+async def test_a_change_during_which_the_lease_ran_out_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    lead = Leadership(MemoryLease("one", world.clock), world.clock)
+    lead.renew()
+    apply = world.fleet.apply
+
+    async def slow(target: Target, config: LaunchConfig) -> None:
+        await apply(target, config)
+        await world.clock.sleep(LEASE_S)
+
+    world.fleet.apply = slow  # type: ignore[method-assign]
+    await Fenced(world.fleet, lead).apply(world.service.targets[0], BEFORE)
+    assert "chat-0 was changed while this agent's lease ran out" in caplog.text
 
 
 async def test_an_answer_that_came_too_late_is_dropped(caplog: pytest.LogCaptureFixture) -> None:

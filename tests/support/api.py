@@ -125,6 +125,8 @@ async def site(
     clock = clock or VirtualClock()
     telemetry = Telemetry(clock)
     journal = ObservedJournal(records.journal, queue=queue, listeners=listeners)
+    lead = Leadership(MemoryLease(name, SystemClock(), records.held), SystemClock())
+    lead.renew()
     async with HttpScraper(clock) as over_http:
         measured = telemetry.measured(scraper or over_http)
         agent = Agent(
@@ -134,7 +136,7 @@ async def site(
             history=records.history,
             services=records.services,
             journal=journal,
-            lead=Leadership(MemoryLease(name, SystemClock(), records.held), SystemClock()),
+            lead=lead,
             actuators=actuators or {},
             pace=pace,
             window_s=window_s,

@@ -8,6 +8,7 @@ import pytest
 import respx
 
 from perfagent.clock import VirtualClock
+from perfagent.domain.knob import Knob
 from perfagent.workflows.model import Phase
 from support.api import SHORT_OF_CACHE, VLLM, Records, Site, page, problem, serve, site
 
@@ -37,8 +38,6 @@ async def pair(wire: respx.MockRouter) -> AsyncIterator[Pair]:
         acting, standing_by = [
             await stack.enter_async_context(site(clock=clock, records=records, name=name)) for name in ("one", "other")
         ]
-        await acting.agent.tick()
-        await standing_by.agent.tick()
         assert (await acting.put("/services/chat", CHAT)).is_success
         yield Pair(acting, standing_by, records)
 
@@ -57,6 +56,7 @@ async def test_only_the_one_that_acts_scrapes_and_both_tell_what_was_seen(pair: 
 
 
 async def test_each_says_who_acts(pair: Pair) -> None:
+    await pair.turn(10)
     told = [(await at.get("/health/detailed")).json()["lease"] for at in (pair.acting, pair.standing_by)]
     assert told == [{"role": "acting", "holder": "one"}, {"role": "standing_by", "holder": "one"}]
     figures = [at.telemetry.registry.get_sample_value("perfagent_acting") for at in (pair.acting, pair.standing_by)]
@@ -103,6 +103,30 @@ async def test_the_one_that_stands_by_takes_over_when_the_other_has_let_go(pair:
     assert (await pair.standing_by.get("/health/detailed")).json()["lease"] == {"role": "acting", "holder": "other"}
 
 
+async def test_what_one_is_told_of_a_service_the_other_goes_by_at_its_next_look(pair: Pair) -> None:
+    await pair.turn(60)
+    assert (await pair.standing_by.put("/services/chat", CHAT | {"flags": ["--max-num-seqs", "16"]})).is_success
+    await pair.turn(40)
+    told = [at.agent.view("chat").config.number(Knob.MAX_NUM_SEQS) for at in (pair.acting, pair.standing_by)]
+    assert told == [16, 16]
+
+
+async def test_an_agent_that_acts_no_longer_tells_no_troubles_of_its_last_scrapes(
+    pair: Pair, wire: respx.MockRouter
+) -> None:
+    await pair.turn(60)
+    wire.get(f"{VLLM}/metrics").respond(500)
+    await pair.turn(20)
+    age = ("perfagent_scrape_age_seconds", {"service": "chat", "target": "chat/vllm:8000"})
+    assert any("not scraped" in reason for reason in pair.acting.agent.degradations())
+    assert pair.acting.telemetry.registry.get_sample_value(*age) is not None
+    pair.acting.agent.lead.release()
+    await pair.standing_by.agent.tick()
+    await pair.acting.agent.tick()
+    assert pair.acting.agent.degradations() == ()
+    assert pair.acting.telemetry.registry.get_sample_value(*age) is None
+
+
 async def test_a_window_is_learned_from_once_however_many_look_at_it(wire: respx.MockRouter) -> None:
     serve(wire, VLLM, *SHORT_OF_CACHE.pages)
     clock, records = VirtualClock(), Records()
@@ -110,8 +134,6 @@ async def test_a_window_is_learned_from_once_however_many_look_at_it(wire: respx
         site(clock=clock, records=records, name="one") as acting,
         site(clock=clock, records=records, name="other") as standing_by,
     ):
-        await acting.agent.tick()
-        await standing_by.agent.tick()
         await SHORT_OF_CACHE.play(acting, "chat", VLLM, flags=SHORT_OF_CACHE.meta["flags"])
         await acting.agent.tick()
         await standing_by.agent.tick()

@@ -15,8 +15,12 @@ NOW = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISIO
 
 _CONNECT_S = 5
 """As long as a busy SQLite file is waited for."""
-_STATEMENT_S = 10
-"""Our statements take milliseconds; the longest purge of a history takes a second."""
+_LOCK_S = 10
+"""Every lock is held for milliseconds, unless its holder was stopped in mid-transaction."""
+_IDLE_S = 5
+"""After this the server ends the transaction of an agent that was stopped in the middle of it: others wait for it."""
+_STATEMENT_S = 60
+"""An assumption: far more than our longest statement needs, which is the purge of a history after a long pause."""
 _MIGRATION_LOCK = 0x70657266
 """Held by whoever brings the schema up to date, so that agents that start together do not do it twice."""
 
@@ -36,7 +40,7 @@ def open_engine(url: str) -> Engine:
         engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
-            connect_args={"connect_timeout": _CONNECT_S, "tcp_user_timeout": 1000 * _STATEMENT_S},
+            connect_args={"connect_timeout": _CONNECT_S, "tcp_user_timeout": 1000 * _LOCK_S},
         )
     except ImportError as error:
         raise StoreFailed("PostgreSQL needs its driver: pip install 'performance-agent[postgres]'") from error
@@ -51,6 +55,8 @@ def prepare(connection: Connection, name: str) -> None:  # noqa: ARG001 - SQLite
 
 def _configure(connection: Any, _: object) -> None:
     connection.autocommit = True
+    connection.execute(f"SET lock_timeout = '{_LOCK_S}s'")
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_S}s'")
     connection.execute(f"SET statement_timeout = '{_STATEMENT_S}s'")
     # a commit that returned is on disk, whatever the server's default
     connection.execute("SET synchronous_commit = on")

@@ -133,7 +133,8 @@ class _AgentFigures(Collector):
         now_s = self._agent.now()
         services = {service.id: service for service in self._agent.services.list()}
         replicas = {target.id: service for service in services.values() for target in service.targets}
-        for gone in self._last_scrape_s.keys() - replicas.keys():
+        scraping = self._agent.lead.token is not None
+        for gone in self._last_scrape_s.keys() - (replicas.keys() if scraping else set()):
             del self._last_scrape_s[gone]
         ages = GaugeMetricFamily(
             "perfagent_scrape_age_seconds", "Since the last good scrape of a replica.", labels=("service", "target")

@@ -73,7 +73,11 @@ class Leadership:
 
 
 class Fenced:
-    """An `Actuator` that changes nothing unless this agent surely has the lease."""
+    """An `Actuator` that changes nothing unless this agent surely has the lease.
+
+    Between its look at the lease and the change there are moments. An agent that is stopped in just these and goes on
+    when another has taken over changes one replica, out of turn but as it was journalled; it says so when it finds out.
+    """
 
     def __init__(self, actuator: Actuator, lead: Leadership) -> None:
         self._actuator = actuator
@@ -85,9 +89,13 @@ class Fenced:
 
     async def apply(self, target: Target, config: LaunchConfig) -> None:
         """Run the replica with exactly this configuration. Raises `LeaseLost` where that is another agent's to do."""
-        if self._lead.token is None:
+        before = self._lead.token
+        if before is None:
             raise LeaseLost(f"{target.id} is left as it is: this agent's lease has run out")
         await self._actuator.apply(target, config)
+        after = self._lead.token
+        if after is None:
+            _LOG.error("%s was changed while this agent's lease ran out: see that it runs as it should", target.id)
 
     async def ready(self, target: Target) -> bool:
         """Whether the replica serves requests with the configuration last applied."""

@@ -2,6 +2,7 @@
 
 import builtins
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from perfagent.domain.errors import InvalidInput, StoreFailed
 from perfagent.store.database import Database, open_database
 from perfagent.store.journal import SqlJournal
+from perfagent.store.lease import SqlLease, locked
 from support.postgres import Postgres
 
 
@@ -115,9 +117,20 @@ def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
 def test_a_commit_is_on_disk_when_it_returns_and_nothing_hangs_for_ever(postgres: Database) -> None:
     with postgres.transaction() as connection:
-        names = ("synchronous_commit", "statement_timeout")
+        names = ("synchronous_commit", "lock_timeout", "idle_in_transaction_session_timeout", "statement_timeout")
         settings = [connection.execute(text(f"SHOW {name}")).scalar_one() for name in names]
-    assert settings == ["on", "10s"]
+    assert settings == ["on", "10s", "5s", "1min"]
+
+
+def test_an_agent_that_stops_in_mid_transaction_keeps_the_others_waiting_only_so_long(server: Postgres) -> None:
+    url = server.new_database()
+    with open_database(url) as stopped, open_database(url) as other, ExitStack() as stack:
+        connection = stack.enter_context(stopped.transaction())
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '300ms'"))  # to wait for less
+        locked(connection)
+        assert SqlLease(other, "other").claim(60.0).token == 1
+        with pytest.raises(StoreFailed):
+            stack.close()
 
 
 def test_a_connection_that_the_server_has_dropped_is_made_anew(server: Postgres) -> None:
