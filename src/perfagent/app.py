@@ -47,13 +47,13 @@ class App:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, clock: Clock, *, store: Path | str | None, pace: Pace | None = None
+    settings: Settings, *, store: Path | str | None, clock: Clock | None = None, pace: Pace | None = None
 ) -> AsyncIterator[App]:
     """An agent on the SQLite database in a folder, on the PostgreSQL of a URL, or (None) in memory, until the block is
     left.
 
-    `clock` is the agent's; uptime, durations and leases are always told in real time. Agents on one PostgreSQL go by
-    its clock, so that a deadline is the same for all; those on one SQLite file have the same machine's anyway.
+    Agents on one PostgreSQL go by its clock, so that a deadline is the same for all; those on one SQLite file have the
+    same machine's. A virtual `clock` takes its place; uptime, durations and leases are told in real time even then.
     """
     real = SystemClock()
     bounds = Bounds(total_s=settings.scrape_timeout_s, page_bytes=settings.scrape_max_bytes)
@@ -61,8 +61,7 @@ async def assembled(
     with open_database(store / DATABASE if isinstance(store, Path) else store) as database:
         lead = Leadership(SqlLease(database, _this_process()), real, settings.lease_s)
         lead.renew()
-        if isinstance(store, str):
-            clock = SharedClock(clock, lambda: lead.offset_s)
+        clock = clock or (SharedClock(real, lambda: lead.offset_s) if isinstance(store, str) else real)
         async with HttpScraper(clock, bounds) as plain, httpx.AsyncClient(trust_env=False) as client:
             scraper = telemetry.measured(plain)
             journal = ObservedJournal(SqlJournal(database))

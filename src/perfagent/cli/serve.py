@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from perfagent.app import assembled, running
 from perfagent.cli.output import Exit, err, fail
-from perfagent.clock import SystemClock
 from perfagent.domain.errors import AgentError, InvalidInput
 from perfagent.settings import Settings
 from perfagent.telemetry.logs import set_up_logs
@@ -47,7 +46,7 @@ async def _serve(settings: Settings, *, in_folder: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
     async with (
-        assembled(settings, SystemClock(), store=store) as app,
+        assembled(settings, store=store) as app,
         running(app, settings.host, settings.port) as (address, loop),
     ):
         err.print(f"perfagent listens on {address}; its contract is at {address}/api/v1/docs", soft_wrap=True)
