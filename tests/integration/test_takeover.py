@@ -128,7 +128,7 @@ def agents(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Agents]:
         yield found
         told = ", ".join(f"{each:.1f}" for each in found.took_s)
         print(f"\n{request.param}, lease {LEASE_S:.0f} s: another agent acted after {told} s")
-        assert max(found.took_s) < LEASE_S + PATIENCE_S / 2
+        assert max(found.took_s, default=0.0) < LEASE_S + PATIENCE_S / 2
 
 
 def wait_for(happened: Callable[[], bool], every_s: float = 0.1) -> None:
@@ -176,7 +176,9 @@ def test_a_rollback_goes_on_where_the_agent_that_acts_is_killed(agents: Agents, 
     assert sorted(restarts(servers)) == [0, 0, 2]
 
 
+@pytest.mark.parametrize("agents", ["postgres"], indirect=True)
 def test_an_agent_that_slept_through_its_lease_does_no_harm_when_it_wakes(agents: Agents, servers: list[str]) -> None:
+    """Not with SQLite: a process that is stopped while it writes keeps the file from all others until it goes on."""
     workflow = agents.begin(servers)
     agents.until(workflow, "applied")
     before = restarts(servers)

@@ -33,15 +33,16 @@ class Database:
         self._closed = False
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, reading: bool = False) -> Iterator[Connection]:
         """A connection whose work is committed, and on disk, at the end, or undone when the block raises.
 
-        Raises `StoreFailed` where the database cannot do its part. Transactions do not nest.
+        One that is only `reading` waits for nobody. Raises `StoreFailed` where the database cannot do its part.
+        Transactions do not nest.
         """
         if self._closed:
             raise StoreFailed(f"{self.name} is closed")
         try:
-            with self._engine.begin() as connection:
+            with self._engine.connect() as connection, connection.execution_options(reading=reading).begin():
                 yield connection
         except SQLAlchemyError as error:
             raise StoreFailed(f"{self.name}: {_reason(error)}") from error

@@ -132,7 +132,7 @@ class SqlHistory:
             .order_by(SNAPSHOTS.c.at_s.desc())
             .limit(self._max_per_target)
         )
-        with self._database.transaction() as connection:
+        with self._database.transaction(reading=True) as connection:
             rows = connection.execute(query).all()
         return self._readable(reversed(rows))
 
@@ -149,7 +149,7 @@ class SqlHistory:
             "most": self._max_per_target,
             "thinned_s": max(start_s, self._latest_s - self._thinned_for_s),
         }
-        with self._database.transaction() as connection:
+        with self._database.transaction(reading=True) as connection:
             ends = connection.execute(_INSTANTS, wanted).all()
             if not ends:
                 return []

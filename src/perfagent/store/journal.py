@@ -53,12 +53,12 @@ class SqlJournal:
             .where(EVENTS.c.rollout_id == rollout_id)
             .order_by(EVENTS.c.seq)
         )
-        with self._database.transaction() as connection:
+        with self._database.transaction(reading=True) as connection:
             return [(row.seq, row.at_s, row.kind, row.body) for row in connection.execute(query)]
 
     def after(self, position: int) -> Sequence[tuple[int, Recorded]]:
         """What was journalled after that position, each with its own, in order."""
         columns = EVENTS.c.rollout_id, EVENTS.c.seq, EVENTS.c.at_s, EVENTS.c.kind, EVENTS.c.body
         query = select(EVENTS.c.position, *columns).where(EVENTS.c.position > position).order_by(EVENTS.c.position)
-        with self._database.transaction() as connection:
+        with self._database.transaction(reading=True) as connection:
             return [(first, Recorded(*rest)) for first, *rest in connection.execute(query)]

@@ -28,7 +28,7 @@ class SqlKnowledge:
     def get(self, key: str) -> Learned | None:
         """What is known under this key, or None."""
         query = select(STEP_TIMES.c.codec, STEP_TIMES.c.body).where(STEP_TIMES.c.key == key)
-        with self._database.transaction() as connection:
+        with self._database.transaction(reading=True) as connection:
             row = connection.execute(query).one_or_none()
         if row is None or row.codec != KNOWLEDGE_CODEC:
             return None

@@ -29,7 +29,7 @@ class SqlServices:
     def get(self, service_id: str) -> Service:
         """The service as it was put. Raises `NotFound`."""
         query = select(SERVICES.c.codec, SERVICES.c.body).where(SERVICES.c.id == service_id)
-        with self._database.transaction() as connection:
+        with self._database.transaction(reading=True) as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             raise NotFound(f"no service {service_id!r}")
@@ -37,7 +37,7 @@ class SqlServices:
 
     def list(self) -> Sequence[Service]:
         """All services by id."""
-        with self._database.transaction() as connection:
+        with self._database.transaction(reading=True) as connection:
             rows = connection.execute(select(SERVICES.c.codec, SERVICES.c.body).order_by(SERVICES.c.id)).all()
         return [decode_service(row.codec, row.body) for row in rows]
 

@@ -61,5 +61,6 @@ def _configure(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # a transaction that began by reading could not write any more once another process has written
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # one that began as a reader could not write any more once another process has written
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

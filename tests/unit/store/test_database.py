@@ -8,7 +8,10 @@ from alembic.runtime.migration import MigrationContext
 
 from perfagent.domain.errors import StoreFailed
 from perfagent.store.database import Database, open_database
+from perfagent.store.history import SqlHistory
 from perfagent.store.journal import SqlJournal
+from perfagent.store.knowledge import SqlKnowledge
+from perfagent.store.services import SqlServices
 from perfagent.store.tables import METADATA
 
 
@@ -160,6 +163,19 @@ def test_several_agents_may_write_to_one_file_at_once(tmp_path: Path) -> None:
         list(pool.map(append, range(4)))
     with open_database(path) as database:
         assert [len(SqlJournal(database).events(f"r{agent}")) for agent in range(4)] == [20] * 4
+
+
+def test_who_only_reads_waits_for_nobody_who_writes(tmp_path: Path) -> None:
+    path = filled(tmp_path / "agent.db")
+    with open_database(path) as writing, open_database(path) as reading, writing.transaction():
+        journal = SqlJournal(reading)
+        assert len(journal.events("r1")) == len(journal.after(0)) == 50
+        assert SqlServices(reading).list() == []
+        assert SqlKnowledge(reading).get("any") is None
+    with open_database(path) as writing, open_database(path) as reading:
+        history = SqlHistory(reading)
+        with writing.transaction():
+            assert history.since("any", 0.0) == history.sampled("any", 0.0, 1.0) == []
 
 
 def test_a_closed_database_is_not_opened_again(tmp_path: Path) -> None:
