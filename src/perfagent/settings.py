@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field, JsonValue, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from perfagent.workflows.leadership import LEASE_S
+
 
 class Settings(BaseSettings):
     """How the agent runs. `PERFAGENT_PORT=9000` sets `port`; unknown names given in code are refused."""
@@ -19,7 +21,7 @@ class Settings(BaseSettings):
         None, description="PostgreSQL in place of SQLite, for agents on several machines: postgresql://user@host/name."
     )
     lease_s: float = Field(
-        15.0, ge=1, le=3600, description="Seconds after which another agent takes over from one that died."
+        LEASE_S, ge=1, le=3600, description="Seconds after which another agent takes over from one that died."
     )
     scrape_interval_s: float = Field(5.0, gt=0, le=3600, description="Seconds between two scrapes of one replica.")
     scrape_timeout_s: float = Field(10.0, gt=0, le=300, description="Longest time for one scrape, whatever it does.")
