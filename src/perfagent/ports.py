@@ -140,6 +140,8 @@ class Tenure(NamedTuple):
     """Ours, or None while another agent has it."""
     now_s: float
     """What the store's clock showed, in unix seconds."""
+    left_s: float
+    """How long it lasts from then on unless it is renewed."""
 
 
 class Lease(Protocol):

@@ -30,10 +30,10 @@ class SqlLease:
             now_s = self._database.now_s(connection)
             ours = found.holder == self._holder
             if not ours and now_s < found.expires_s:
-                return Tenure(found.holder, None, now_s)
+                return Tenure(found.holder, None, now_s, found.expires_s - now_s)
             token = found.token if ours else found.token + 1
             connection.execute(update(LEASE).values(holder=self._holder, token=token, expires_s=now_s + lease_s))
-        return Tenure(self._holder, token, now_s)
+        return Tenure(self._holder, token, now_s, lease_s)
 
     def release(self) -> None:
         """Let another agent have it at once; nothing happens where it is not ours."""

@@ -38,9 +38,9 @@ class MemoryLease:
         held, now_s = self._held, self._clock.now()
         ours = held.holder == self._holder
         if not ours and now_s < held.expires_s:
-            return Tenure(held.holder, None, now_s)
+            return Tenure(held.holder, None, now_s, held.expires_s - now_s)
         held.holder, held.token, held.expires_s = self._holder, held.token + (not ours), now_s + lease_s
-        return Tenure(held.holder, held.token, now_s)
+        return Tenure(held.holder, held.token, now_s, lease_s)
 
     def release(self) -> None:
         """Let another agent have it at once; nothing happens where it is not ours."""

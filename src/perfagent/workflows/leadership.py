@@ -32,6 +32,7 @@ class Leadership:
         self._lease_s = lease_s
         self._token: int | None = None
         self._asked_s = 0.0
+        self._left_s = lease_s
         self.holder = ""
         """Who acts, as of the last time that the store was asked."""
         self.offset_s = 0.0
@@ -50,14 +51,16 @@ class Leadership:
         tenure = self._lease.claim(self._lease_s)
         # half of the time that the answer took: the store looked at its clock somewhere in between
         self.offset_s = tenure.now_s - (started_s + self._clock.now()) / 2
-        self._asked_s, self._token, self.holder = asked_s, tenure.token, tenure.holder
+        self._asked_s, self._token = asked_s, tenure.token
+        self._left_s, self.holder = tenure.left_s, tenure.holder
         if before != tenure.token:
             _LOG.info("%s acts (%s)", tenure.holder, "this agent" if tenure.token is not None else "this one stands by")
 
     async def keep(self) -> None:
-        """Renew for ever, beside a loop whose turns may outlast the lease."""
+        """Renew for ever, beside a loop whose turns may outlast the lease; another's is asked for when it runs out."""
         while True:
-            await self._clock.sleep(RENEWED_AFTER * self._lease_s)
+            await self._clock.sleep(min(RENEWED_AFTER * self._lease_s, self._left_s))
+            self._left_s = self._lease_s  # as long as the store tells nothing else
             try:
                 self.renew()
             except StoreFailed as error:

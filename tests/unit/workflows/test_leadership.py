@@ -29,7 +29,7 @@ class OddLease:
         self._clock._now += self.takes_s / 2
         shown_s = self._clock.now() + self.ahead_s
         self._clock._now += self.takes_s / 2
-        return Tenure("one", 1, shown_s)
+        return Tenure("one", 1, shown_s, lease_s)
 
     def release(self) -> None:
         if self.failure is not None:
@@ -105,6 +105,21 @@ async def test_it_is_renewed_for_ever_and_what_fails_is_told_and_tried_again(cap
     keeping.cancel()
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
     assert "the lease could not be renewed: the disk is full" in caplog.text
+
+
+async def test_who_stands_by_acts_in_the_moment_in_which_the_lease_runs_out() -> None:
+    clock, held = VirtualClock(), Held()
+    one = Leadership(MemoryLease("one", clock, held), clock, LEASE_S)
+    other = Leadership(MemoryLease("other", clock, held), clock, LEASE_S)
+    one.renew()
+    died_s = clock.now()
+    other.renew()
+    keeping = asyncio.create_task(other.keep())
+    while other.token is None:
+        assert clock.now() < died_s + 100
+        await asyncio.sleep(0)
+    keeping.cancel()
+    assert held.expires_s == died_s + LEASE_S + LEASE_S  # its own began when the other's ended
 
 
 def test_who_ends_lets_another_act_at_once() -> None:
