@@ -1,5 +1,6 @@
 """Two agents on one store: what the one without the lease does, tells and takes down."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -101,6 +102,15 @@ async def test_the_one_that_stands_by_takes_over_when_the_other_has_let_go(pair:
     assert pair.standing_by.agent.manager.get(rollout).phase is Phase.AWAITING_APPROVAL
     assert scrapes(pair.standing_by) > 0
     assert (await pair.standing_by.get("/health/detailed")).json()["lease"] == {"role": "acting", "holder": "other"}
+
+
+async def test_an_agent_that_ends_lets_the_other_act_at_its_next_turn(pair: Pair) -> None:
+    stop = asyncio.Event()
+    stop.set()
+    await pair.acting.agent.run(stop)
+    assert pair.acting.agent.lead.token is None
+    await pair.standing_by.agent.tick()
+    assert pair.standing_by.agent.lead.token == 2
 
 
 async def test_what_one_is_told_of_a_service_the_other_goes_by_at_its_next_look(pair: Pair) -> None:
