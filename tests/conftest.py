@@ -10,6 +10,7 @@ import respx
 from hypothesis import settings
 
 from support.api import Site, site
+from support.postgres import Postgres, postgres
 
 settings.register_profile("quick", max_examples=20, deadline=None)
 settings.register_profile("thorough", max_examples=500, deadline=None)
@@ -20,6 +21,13 @@ settings.load_profile("quick")
 async def at() -> AsyncIterator[Site]:
     async with site() as built:
         yield built
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL server; a test that needs one fails where it cannot be started."""
+    with postgres() as running:
+        yield running
 
 
 @pytest.fixture

@@ -1,17 +1,20 @@
 """Where the real parts are put together: one agent with its store, its scraper, its actuators and its API."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 import httpx
 from fastapi import FastAPI
 from pydantic import SecretStr
 
 from perfagent.api import create_app
-from perfagent.clock import SystemClock
+from perfagent.clock import SharedClock, SystemClock
 from perfagent.collectors.fleet import Fleet
 from perfagent.collectors.http import Bounds, HttpScraper
 from perfagent.collectors.schedule import Cadence
@@ -24,10 +27,13 @@ from perfagent.store.database import open_database
 from perfagent.store.history import SqlHistory
 from perfagent.store.journal import SqlJournal
 from perfagent.store.knowledge import SqlKnowledge
+from perfagent.store.lease import SqlLease
 from perfagent.store.services import SqlServices
 from perfagent.telemetry.events import ObservedJournal
 from perfagent.telemetry.metrics import Telemetry
 from perfagent.telemetry.mlflow_sink import MlflowSink
+from perfagent.workflows.leadership import Leadership
+from perfagent.workflows.ledger import Entry
 from perfagent.workflows.model import Pace
 
 DATABASE = "perfagent.db"
@@ -46,16 +52,21 @@ class App:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, clock: Clock, *, data: Path | None, pace: Pace | None = None
+    settings: Settings, *, store: Path | str | None, clock: Clock | None = None, pace: Pace | None = None
 ) -> AsyncIterator[App]:
-    """An agent on the database in `data` (None: in memory), until the block is left.
+    """An agent on the SQLite database in a folder, on the PostgreSQL of a URL, or (None) in memory, until the block is
+    left.
 
-    `clock` is the agent's; uptime and durations are always told in real time.
+    Agents on one PostgreSQL go by its clock, so that a deadline is the same for all; those on one SQLite file have the
+    same machine's. A virtual `clock` takes its place; uptime, durations and leases are told in real time even then.
     """
     real = SystemClock()
     bounds = Bounds(total_s=settings.scrape_timeout_s, page_bytes=settings.scrape_max_bytes)
     telemetry = Telemetry(real)
-    with open_database(None if data is None else data / DATABASE) as database:
+    with open_database(store / DATABASE if isinstance(store, Path) else store) as database:
+        lead = Leadership(SqlLease(database, _this_process()), real, settings.lease_s)
+        lead.renew()
+        clock = clock or (SharedClock(real, lambda: lead.offset_s) if isinstance(store, str) else real)
         async with HttpScraper(clock, bounds) as plain, httpx.AsyncClient(trust_env=False) as client:
             scraper = telemetry.measured(plain)
             journal = ObservedJournal(SqlJournal(database))
@@ -66,6 +77,7 @@ async def assembled(
                 history=SqlHistory(database),
                 services=SqlServices(database),
                 journal=journal,
+                lead=lead,
                 knowledge=SqlKnowledge(database),
                 actuators={"emulated": EmulatedActuator(client)},
                 pace=pace,
@@ -74,24 +86,38 @@ async def assembled(
             )
             telemetry.watch(agent, journal)
             api = create_app(agent, clock=real, settings=settings.shown(), registry=telemetry.registry, feed=journal)
-            async with _copied(settings.mlflow_uri, agent, journal):
+            async with _copied(settings.mlflow_uri, agent, lead, journal):
                 yield App(agent, api, journal)
 
 
 @asynccontextmanager
-async def _copied(uri: SecretStr | None, agent: Agent, journal: ObservedJournal) -> AsyncIterator[None]:
-    """What came of rollouts goes to MLflow too, where that is asked for, until the block is left."""
+async def _copied(
+    uri: SecretStr | None, agent: Agent, lead: Leadership, journal: ObservedJournal
+) -> AsyncIterator[None]:
+    """What came of rollouts goes to MLflow too, where that is asked for, until the block is left.
+
+    Of agents on one store the one that acts copies: two at once would write the same run twice.
+    """
     if uri is None:
         yield
         return
     sink = MlflowSink(uri.get_secret_value())
-    copying = asyncio.create_task(sink.follow(journal, agent.outcomes))
+
+    def outcomes() -> Sequence[Entry]:
+        return agent.outcomes() if lead.token is not None else ()
+
+    copying = asyncio.create_task(sink.follow(journal, outcomes))
     try:
         yield
     finally:
         copying.cancel()
-        sink.put(agent.outcomes())
+        sink.put(outcomes())
         await asyncio.to_thread(sink.close, COPIED_WITHIN_S)
+
+
+def _this_process() -> str:
+    """A name that people can follow to the process, and that no other has, nor this one after a restart."""
+    return f"{socket.gethostname()}:{os.getpid()}:{token_hex(3)}"
 
 
 @asynccontextmanager

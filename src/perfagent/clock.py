@@ -1,10 +1,14 @@
 """The only place that touches time.
 
-`SystemClock` is the machine's; `VirtualClock` lets the demo and the tests run hours in seconds.
+`SystemClock` is the machine's, `SharedClock` the one that agents on several machines have in common, and `VirtualClock`
+lets the demo and the tests run hours in seconds.
 """
 
 import asyncio
 import time
+from collections.abc import Callable
+
+from perfagent.ports import Clock
 
 
 class SystemClock:
@@ -21,6 +25,26 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Let real time pass."""
         await asyncio.sleep(max(0.0, seconds))
+
+
+class SharedClock:
+    """Another clock, with the time of day of one that others go by too: it is `ahead_s()` seconds ahead."""
+
+    def __init__(self, clock: Clock, ahead_s: Callable[[], float]) -> None:
+        self._clock = clock
+        self._ahead_s = ahead_s
+
+    def now(self) -> float:
+        """Unix seconds on the common clock."""
+        return self._clock.now() + self._ahead_s()
+
+    def monotonic(self) -> float:
+        """Seconds that never jump, as this process counts them."""
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        await self._clock.sleep(seconds)
 
 
 class VirtualClock:

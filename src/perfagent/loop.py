@@ -1,6 +1,8 @@
 """The tick: scrape → snapshot → window → finding → proposal → rollout, written once against the ports.
 
 The agent keeps no windows of its own: snapshots go into the history, and a window is cut from it when somebody asks.
+Of several agents on one store the one with the lease scrapes and acts. The others stand by: they read what it records,
+answer the same questions, and take down what people say.
 """
 
 import asyncio
@@ -27,6 +29,7 @@ from perfagent.past import Past
 from perfagent.ports import Actuator, Clock, Collector, History, Journal, Knowledge, Scraper, Services
 from perfagent.watch import Watch
 from perfagent.workflows.effects import Effects
+from perfagent.workflows.leadership import Fenced, Leadership
 from perfagent.workflows.ledger import Entry, entries, promoted, widening
 from perfagent.workflows.manager import Manager
 from perfagent.workflows.model import Pace, Request, Rollout
@@ -72,6 +75,8 @@ class View:
 class _Learned:
     """How a replica was set when this snapshot was taken."""
 
+    service: Service
+    """The replica's, as it was registered then: another agent may have been told otherwise since."""
     snapshot: Snapshot
     config: EffectiveConfig
     launch: LaunchConfig
@@ -100,6 +105,7 @@ class Agent:
         history: History,
         services: Services,
         journal: Journal,
+        lead: Leadership,
         actuators: Mapping[str, Actuator],
         pace: Pace | None = None,
         scrape_s: float = 15.0,
@@ -119,22 +125,34 @@ class Agent:
         self._trouble = ""
         self.ticks = Ticks()
         self.watch = Watch()
+        self.lead = lead
         self._past = Past(history)
         effects = Effects(
             clock=clock,
             history=history,
             services=services.get,
-            actuators=actuators,
+            actuators={name: Fenced(actuator, lead) for name, actuator in actuators.items()},
             survey=self._survey,
             health=_health,
             pace=pace or Pace(),
             scrape_s=scrape_s,
         )
-        self.manager = Manager(journal, effects)
+        self.manager = Manager(journal, effects, lead)
         self._foresight = Foresight(knowledge, effort, lambda: widening(self.ledger()))
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Tick until told to stop. A turn that fails is logged and told by `degradations`, and the next is tried."""
+        """Tick until told to stop, then let another agent act.
+
+        A turn that fails is logged and told by `degradations`, and the next is tried.
+        """
+        keeping = asyncio.create_task(self.lead.keep())
+        try:
+            await self._turn(stop)
+        finally:
+            keeping.cancel()
+            self.lead.release()
+
+    async def _turn(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 await self.tick()
@@ -146,23 +164,33 @@ class Agent:
                 wait_s = LONGEST_SLEEP_S
             else:
                 self._trouble = ""
-                wait_s = self._collector.next_due_s() - self._clock.now()
+                scraping = self.lead.token is not None
+                wait_s = self._collector.next_due_s() - self._clock.now() if scraping else LONGEST_SLEEP_S
             await self._clock.sleep(min(max(wait_s, 0.0), LONGEST_SLEEP_S))
 
     async def tick(self) -> None:
         """Scrape what is due, look at the service that is due, then let every rollout take the step that is due.
 
-        Settings of one replica that cannot be learned hold up nothing; what was unforeseen about it is raised last.
+        An agent that stands by reads what was scraped instead, and takes no steps. Settings of one replica that cannot
+        be learned hold up nothing; what was unforeseen about it is raised last.
         """
         began_s = self._clock.monotonic()
-        known = {target.id: (service, target) for service in self.services.list() for target in service.targets}
-        due = [(target, service.engine) for service, target in known.values()]
-        snapshots = await self._collector.collect(due)
-        self._history.add(snapshots)
+        if self.lead.token is None:
+            self.lead.renew()
+        self.manager.refresh()
+        services = {service.id: service for service in self.services.list()}
+        known = {target.id: (service, target) for service in services.values() for target in service.targets}
+        look_at = self.watch.due(services, self.now())
+        if self.lead.token is not None:
+            snapshots = await self._collector.collect([(target, service.engine) for service, target in known.values()])
+            self._history.add(snapshots)
+        else:
+            snapshots = self._scraped_by_others(services[look_at]) if look_at is not None else ()
         learned = await asyncio.gather(
             *(self._learn_config(*known[snapshot.target], snapshot) for snapshot in snapshots), return_exceptions=True
         )
-        self._look()
+        if look_at is not None:
+            self._look(look_at)
         await self.manager.tick()
         ended_s = self._clock.monotonic()
         self.ticks = Ticks(self.ticks.count + 1, self.ticks.total_s + ended_s - began_s, ended_s)
@@ -170,18 +198,22 @@ class Agent:
             if failure is not None:
                 raise failure
 
-    def _look(self) -> None:
+    def _scraped_by_others(self, service: Service) -> list[Snapshot]:
+        """The newest snapshot of each replica; none of one that was not scraped lately."""
+        start_s = self.now() - self._window_s
+        found = (self._history.sampled(target.id, start_s, self._window_s) for target in service.targets)
+        return [snapshots[-1] for snapshots in found if snapshots]
+
+    def _look(self, service_id: str) -> None:
         """One service a turn, so that a large fleet holds nothing else up for long."""
         now_s = self.now()
-        due = self.watch.due([service.id for service in self.services.list()], now_s)
-        if due is not None:
-            try:
-                seen = self.view(due).diagnosis
-            except (NotFound, NotScraped):
-                seen = None
-            self.watch.looked(due, seen, now_s)
-            if seen is not None:
-                self._foresight.learn(due, self._replicas(self.services.get(due)), now_s)
+        try:
+            seen = self.view(service_id).diagnosis
+        except (NotFound, NotScraped):
+            seen = None
+        self.watch.looked(service_id, seen, now_s)
+        if seen is not None and self.lead.token is not None:  # what agents know is shared: one of them learns it
+            self._foresight.learn(service_id, self._replicas(self.services.get(service_id)), now_s)
 
     def now(self) -> float:
         """Unix seconds on the agent's clock, which the demo runs faster than the wall's."""
@@ -269,7 +301,7 @@ class Agent:
             raise Conflict(f"{service_id} was changed while its server was asked: collect it again")
         self.register(service)
         self._history.add([snapshot])
-        self._configs[target.id] = _Learned(snapshot, config, started)
+        self._configs[target.id] = _Learned(service, snapshot, config, started)
         return snapshot, config
 
     def window(self, target: Target) -> Window:
@@ -289,8 +321,8 @@ class Agent:
         return self._configs[target.id].config
 
     def trouble(self, target: Target) -> str | None:
-        """Why a replica's last scrape on schedule failed, or None when it did not."""
-        return self._collector.trouble(target.id)
+        """Why a replica's last scrape on schedule failed, or None when it did not, or is not this agent's to make."""
+        return self._collector.trouble(target.id) if self.lead.token is not None else None
 
     def view(self, service_id: str, *, engine: str | None = None, told: Change = ()) -> View:
         """A service right now, its configuration completed by what the caller tells of it.
@@ -458,15 +490,16 @@ class Agent:
                 self._must_rest(other.id, f"{service.id} has servers in common with it")
 
     async def _learn_config(self, service: Service, target: Target, snapshot: Snapshot) -> None:
-        """Read the settings anew when the server is new to us, was started again, or was last asked a window ago."""
+        """Read the settings anew when the server is new to us, was started or registered again, or was last asked a
+        window ago."""
         known = self._configs.get(target.id)
-        if known is not None and not self._outdated(known.snapshot, snapshot):
+        if known is not None and _runs_alike(known.service, service) and not self._outdated(known.snapshot, snapshot):
             return
         async with self._learning:
             launch = await self._launch(service, target)
             config = await self._scraper.read_config(target, snapshot, launch, service.release)
         if self._is_as_before(service):
-            self._configs[target.id] = _Learned(snapshot, config, launch)
+            self._configs[target.id] = _Learned(service, snapshot, config, launch)
 
     def _is_as_before(self, service: Service) -> bool:
         """Whether nobody deleted or changed the service while its replicas were asked."""

@@ -86,22 +86,6 @@ class Actuator(Protocol):
         ...
 
 
-class Journal(Protocol):
-    """The append-only record of rollouts. What is journalled survives `kill -9`."""
-
-    def append(self, rollout_id: str, seq: int, at_s: float, kind: str, body: str) -> None:
-        """Record an event, durable on return. Raises `Conflict` when (rollout, seq) exists."""
-        ...
-
-    def events(self, rollout_id: str) -> Sequence[tuple[int, float, str, str]]:
-        """All events of a rollout as (seq, unix seconds, kind, JSON body), in order; empty for an unknown one."""
-        ...
-
-    def rollout_ids(self) -> Sequence[str]:
-        """Every rollout ever begun, oldest first."""
-        ...
-
-
 class Recorded(NamedTuple):
     """An event as it was journalled."""
 
@@ -112,6 +96,64 @@ class Recorded(NamedTuple):
     kind: str
     body: str
     """JSON."""
+
+
+class Journal(Protocol):
+    """The append-only record of rollouts, one for all agents on a store. What is journalled survives `kill -9`."""
+
+    def append(
+        self,
+        rollout_id: str,
+        seq: int,
+        at_s: float,
+        kind: str,
+        body: str,
+        *,
+        token: int | None = None,
+        seen: int | None = None,
+    ) -> None:
+        """Record an event, durable on return. Raises `Conflict` when (rollout, seq) exists.
+
+        With the `token` of a lease it raises `LeaseLost` once another agent has got a newer one; what people say needs
+        none. With the position `seen` it raises `Conflict` when a rollout was begun after that position.
+        """
+        ...
+
+    def events(self, rollout_id: str) -> Sequence[tuple[int, float, str, str]]:
+        """All events of a rollout as (seq, unix seconds, kind, JSON body), in order; empty for an unknown one."""
+        ...
+
+    def after(self, position: int) -> Sequence[tuple[int, Recorded]]:
+        """What any agent journalled after that position, each with its own, in order; 0 is before the first.
+
+        Nothing that is journalled later gets a position before one that was told.
+        """
+        ...
+
+
+class Tenure(NamedTuple):
+    """How an agent found the lease."""
+
+    holder: str
+    """Who has it now."""
+    token: int | None
+    """Ours, or None while another agent has it."""
+    now_s: float
+    """What the store's clock showed, in unix seconds."""
+    left_s: float
+    """How long it lasts from then on unless it is renewed."""
+
+
+class Lease(Protocol):
+    """Which of the agents on one store acts: one at a time, by the store's clock. Each next one's token is higher."""
+
+    def claim(self, lease_s: float) -> Tenure:
+        """Take it where it is free or has run out, prolong it where it is ours; otherwise tell who has it."""
+        ...
+
+    def release(self) -> None:
+        """Let another agent have it at once; nothing happens where it is not ours."""
+        ...
 
 
 class Subscription(Protocol):

@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field, JsonValue, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from perfagent.workflows.leadership import LEASE_S
+
 
 class Settings(BaseSettings):
     """How the agent runs. `PERFAGENT_PORT=9000` sets `port`; unknown names given in code are refused."""
@@ -14,7 +16,13 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8002, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    data: Path = Field(Path("perfagent-data"), description="Folder of the database.")
+    data: Path = Field(Path("perfagent-data"), description="Folder of the SQLite database.")
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL in place of SQLite, for agents on several machines: postgresql://user@host/name."
+    )
+    lease_s: float = Field(
+        LEASE_S, ge=1, le=3600, description="Seconds after which another agent takes over from one that died."
+    )
     scrape_interval_s: float = Field(5.0, gt=0, le=3600, description="Seconds between two scrapes of one replica.")
     scrape_timeout_s: float = Field(10.0, gt=0, le=300, description="Longest time for one scrape, whatever it does.")
     scrape_max_bytes: int = Field(8 << 20, ge=1024, le=1 << 30, description="Largest page that is read, unpacked.")

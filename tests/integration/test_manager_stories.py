@@ -6,12 +6,22 @@ from collections.abc import Sequence
 import pytest
 
 from perfagent.api.rollouts import LONGEST_MONITORING_S
-from perfagent.domain.errors import BadAnswer, Conflict, IllegalTransition, NotFound, Unreachable
+from perfagent.domain.errors import BadAnswer, Conflict, IllegalTransition, LeaseLost, NotFound, Unreachable
 from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.verdict import Verdict
-from perfagent.store.memory import MemoryHistory, MemoryJournal
-from perfagent.workflows.events import Approved, Judged, Recovered, Stumbled, Touching
+from perfagent.store.memory import MemoryHistory, MemoryJournal, MemoryLease
+from perfagent.workflows.events import (
+    Aborted,
+    Approved,
+    Judged,
+    Planned,
+    Recovered,
+    Requested,
+    Stumbled,
+    Touching,
+)
+from perfagent.workflows.leadership import LEASE_S, Fenced, Leadership
 from perfagent.workflows.manager import LOOK_S
 from perfagent.workflows.model import Pace, Phase, Rollout
 from support.rollouts import BEFORE, MORE_AT_ONCE, START_S, World, max_num_seqs, request, service
@@ -137,7 +147,7 @@ async def test_an_approval_still_holds_when_a_release_later_a_plan_says_more() -
     world = World(pace=Pace(max_unready=2))
     waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
     world.manager().approve(waiting.id, "bob", "looks right")
-    older = MemoryJournal()  # of a release that did not know how many may be down at a time
+    older = MemoryJournal(world.held)  # of a release that did not know how many may be down at a time
     for seq, at_s, kind, body in world.journal.events(waiting.id):
         older.append(waiting.id, seq, at_s, kind, body.replace(',"max_unready":2', ""))
     assert older.events(waiting.id) != world.journal.events(waiting.id)
@@ -591,18 +601,85 @@ async def test_a_rollout_whose_journal_cannot_be_read_is_named() -> None:
         world.manager()
 
 
-async def test_when_another_manager_was_faster_its_events_count() -> None:
+async def test_what_a_manager_does_that_has_lost_its_lease_is_not_recorded(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     one = world.manager()
     rollout = one.create(request(requires_approval=True))
     other = world.manager()
     await one.tick()
+    assert "agent 2 acts by now" in caplog.text
+    assert one.get(rollout.id).phase is Phase.PENDING
     await other.tick()
-    assert other.get(rollout.id) == one.get(rollout.id)
-    one.approve(rollout.id, "bob", "fine")
-    with pytest.raises(Conflict, match="already journalled"):
-        other.abort(rollout.id, "eve", "no")
-    assert other.get(rollout.id).phase is Phase.ROLLING_OUT
+    assert other.get(rollout.id).phase is Phase.AWAITING_APPROVAL
+    await one.tick()
+    assert one.get(rollout.id) == other.get(rollout.id)
+
+
+async def test_what_people_say_to_two_managers_counts_in_the_order_in_which_it_was_journalled() -> None:
+    world = World()
+    standing_by = world.manager()
+    acting = world.manager()
+    rollout = standing_by.create(request(requires_approval=True))
+    acting.refresh()
+    await acting.tick()
+    standing_by.refresh()
+    standing_by.approve(rollout.id, "bob", "fine")
+    assert acting.abort(rollout.id, "eve", "no").phase is Phase.ROLLED_BACK
+    with pytest.raises(IllegalTransition):
+        standing_by.pause(rollout.id, "bob", "wait")
+    assert standing_by.get(rollout.id) == acting.get(rollout.id)
+    assert [type(event) for _, event in acting.events(rollout.id)] == [Requested, Planned, Approved, Aborted]
+
+
+async def test_a_late_promote_does_not_promote_the_stage_that_the_judge_has_gone_on_to_meanwhile() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING, monitoring_s=100.0)
+    standing_by = world.manager()
+    acting = world.manager()
+    await world.run(acting, rollout.id, until=lambda r: r.stage == 1)
+    assert standing_by.get(rollout.id).stage == 0
+    told = standing_by.promote(rollout.id, "bob", "good enough", percent=10)
+    assert told == acting.get(rollout.id)
+
+
+async def test_two_managers_do_not_begin_rollouts_of_one_service_at_the_same_moment() -> None:
+    world = World()
+    one, other = world.manager(), world.manager()
+    begun = one.create(request())
+    with pytest.raises(Conflict, match="begun at the same moment"):
+        other.create(request())
+    other.refresh()
+    with pytest.raises(Conflict, match=f"has rollout {begun.id} under way"):
+        other.create(request())
+    assert [rollout.id for rollout in other.rollouts()] == [begun.id]
+
+
+async def test_a_manager_without_the_lease_changes_nothing() -> None:
+    world = World()
+    await world.warm_up()
+    one = world.manager()
+    rollout = one.create(request())
+    await world.run(one, rollout.id, until=lambda r: bool(r.touched))
+    changed = len(world.fleet.applied)
+    apply = Fenced(world.fleet, Leadership(MemoryLease("a third", world.clock, world.held), world.clock)).apply
+    with pytest.raises(LeaseLost, match="chat-0 is left as it is"):
+        await apply(one.get(rollout.id).planned.targets[0], BEFORE)
+    assert len(world.fleet.applied) == changed
+
+
+async def test_a_change_during_which_the_lease_ran_out_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    lead = Leadership(MemoryLease("one", world.clock), world.clock)
+    lead.renew()
+    apply = world.fleet.apply
+
+    async def slow(target: Target, config: LaunchConfig) -> None:
+        await apply(target, config)
+        await world.clock.sleep(LEASE_S)
+
+    world.fleet.apply = slow  # type: ignore[method-assign]
+    await Fenced(world.fleet, lead).apply(world.service.targets[0], BEFORE)
+    assert "chat-0 was changed while this agent's lease ran out" in caplog.text
 
 
 async def test_an_answer_that_came_too_late_is_dropped(caplog: pytest.LogCaptureFixture) -> None:

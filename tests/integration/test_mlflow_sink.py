@@ -13,7 +13,6 @@ from mlflow.tracking import MlflowClient
 from pydantic import SecretStr
 
 from perfagent.app import assembled
-from perfagent.clock import SystemClock
 from perfagent.domain.knob import Knob
 from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import FORECAST, Effect
@@ -130,7 +129,7 @@ async def test_the_service_copies_what_came_of_its_rollouts(
     monkeypatch.setattr("perfagent.app.COPIED_WITHIN_S", SOON_S)
     settings = Settings(mlflow_uri=SecretStr(uri))
     assert "sqlite" not in str(settings.shown())
-    async with assembled(settings, SystemClock(), data=tmp_path) as app:
+    async with assembled(settings, store=tmp_path) as app:
         for rollout in (ended("r1", Phase.ROLLED_BACK), ended("r2", Phase.MONITORING)):
             app.agent.manager._rollouts[rollout.id] = rollout
     assert set(runs(uri)) == {"r1"}

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,17 @@ from fastapi import FastAPI
 
 from perfagent.api import create_app
 from perfagent.api.parts import Parts
-from perfagent.clock import VirtualClock
+from perfagent.clock import SystemClock, VirtualClock
 from perfagent.collectors.fleet import Fleet
 from perfagent.collectors.http import HttpScraper
 from perfagent.loop import Agent
 from perfagent.optimizers import Effort
 from perfagent.ports import Actuator, Scraper
 from perfagent.settings import Settings
-from perfagent.store.memory import MemoryHistory, MemoryJournal, MemoryKnowledge, MemoryServices
+from perfagent.store.memory import Held, MemoryHistory, MemoryJournal, MemoryKnowledge, MemoryLease, MemoryServices
 from perfagent.telemetry.events import ObservedJournal
 from perfagent.telemetry.metrics import Telemetry
+from perfagent.workflows.leadership import Leadership
 from perfagent.workflows.model import Pace
 from support.captures import FIXTURES
 from support.pages import REPO
@@ -42,22 +43,27 @@ class Site:
     clock: VirtualClock
     journal: ObservedJournal
     telemetry: Telemetry
+    parts: Parts
 
     async def get(self, path: str, **query: str | int) -> httpx.Response:
         """GET below `/api/v1`."""
-        return await self.client.get(f"{API}{path}", params=query)
+        return await self._ask("GET", path, params=query)
 
     async def post(self, path: str, body: object = None) -> httpx.Response:
         """POST below `/api/v1`."""
-        return await self.client.post(f"{API}{path}", json=body)
+        return await self._ask("POST", path, json=body)
 
     async def put(self, path: str, body: object) -> httpx.Response:
         """PUT below `/api/v1`."""
-        return await self.client.put(f"{API}{path}", json=body)
+        return await self._ask("PUT", path, json=body)
 
     async def delete(self, path: str) -> httpx.Response:
         """DELETE below `/api/v1`."""
-        return await self.client.delete(f"{API}{path}")
+        return await self._ask("DELETE", path)
+
+    async def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        self.app.state.parts = self.parts  # there may be two sites at a time
+        return await self.client.request(method, f"{API}{path}", **more)
 
     async def turn(self, seconds: float, *, every_s: float = 10.0) -> None:
         """Let the loop turn while time passes."""
@@ -81,6 +87,19 @@ def _app(parts: Parts) -> FastAPI:
     return _APPS[0]
 
 
+@dataclass
+class Records:
+    """What agents share."""
+
+    held: Held = field(default_factory=Held)
+    history: MemoryHistory = field(default_factory=MemoryHistory)
+    services: MemoryServices = field(default_factory=MemoryServices)
+    knowledge: MemoryKnowledge = field(default_factory=MemoryKnowledge)
+
+    def __post_init__(self) -> None:
+        self.journal = MemoryJournal(self.held)
+
+
 QUICK = Effort(screening=2, finalists=2, doubtful=1, draws=4)
 """Enough to see that the twin is asked."""
 
@@ -95,24 +114,33 @@ async def site(
     window_s: float = 300.0,
     queue: int = 256,
     listeners: int = 64,
+    records: Records | None = None,
+    name: str = "this agent",
 ) -> AsyncIterator[Site]:
-    """An agent with everything in memory; without `scraper` it scrapes over HTTP."""
+    """An agent with everything in memory; without `scraper` it scrapes over HTTP.
+
+    With the same `records` and another `name` it shares them with another site.
+    """
+    records = records or Records()
     clock = clock or VirtualClock()
     telemetry = Telemetry(clock)
-    journal = ObservedJournal(MemoryJournal(), queue=queue, listeners=listeners)
+    journal = ObservedJournal(records.journal, queue=queue, listeners=listeners)
+    lead = Leadership(MemoryLease(name, SystemClock(), records.held), SystemClock())
+    lead.renew()
     async with HttpScraper(clock) as over_http:
         measured = telemetry.measured(scraper or over_http)
         agent = Agent(
             clock=clock,
             scraper=measured,
             collector=Fleet(measured, clock),
-            history=MemoryHistory(),
-            services=MemoryServices(),
+            history=records.history,
+            services=records.services,
             journal=journal,
+            lead=lead,
             actuators=actuators or {},
             pace=pace,
             window_s=window_s,
-            knowledge=MemoryKnowledge(),
+            knowledge=records.knowledge,
             effort=QUICK,
         )
         telemetry.watch(agent, journal)
@@ -120,7 +148,7 @@ async def site(
         app = _app(parts)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport) as client:
-            yield Site(agent, app, client, clock, journal, telemetry)
+            yield Site(agent, app, client, clock, journal, telemetry, parts)
 
 
 def page(name: str) -> str:

@@ -13,6 +13,8 @@ from itertools import count
 from math import inf
 from typing import Any
 
+from sqlalchemy import update
+
 from perfagent.clock import VirtualClock
 from perfagent.domain.errors import ActuatorFailed, Unreachable
 from perfagent.domain.histogram import Histogram
@@ -23,9 +25,14 @@ from perfagent.domain.share import Share
 from perfagent.domain.snapshot import Labels, Snapshot, Target
 from perfagent.domain.window import Window
 from perfagent.engines import effective
-from perfagent.ports import Actuator, History, Journal
-from perfagent.store.memory import MemoryHistory, MemoryJournal
+from perfagent.ports import Actuator, History, Journal, Lease
+from perfagent.store.database import Database
+from perfagent.store.journal import SqlJournal
+from perfagent.store.lease import SqlLease
+from perfagent.store.memory import Held, MemoryHistory, MemoryJournal, MemoryLease
+from perfagent.store.tables import LEASE
 from perfagent.workflows.effects import Effects
+from perfagent.workflows.leadership import Fenced, Leadership
 from perfagent.workflows.manager import Manager
 from perfagent.workflows.model import Pace, Request, Rollout
 from perfagent.workflows.planning import Survey
@@ -36,6 +43,8 @@ BEFORE = LaunchConfig(("--max-num-seqs", "8", "--seed=7"), (("VLLM_LOGGING_LEVEL
 MORE_AT_ONCE: Change = ((Knob.MAX_NUM_SEQS, 64),)
 MEANS = {Metric.TTFT: 0.4, Metric.ITL: 0.03, Metric.E2E: 8.0}
 REQUESTS_PER_S = 2.0
+FOR_EVER_S = 1e9
+"""A lease that no story outlasts."""
 
 
 class FleetDouble:
@@ -149,19 +158,28 @@ class World:
     scrape_s: float = 10.0
     pace: Pace = field(default_factory=Pace)
     clock: VirtualClock = field(default_factory=lambda: VirtualClock(START_S))
-    journal: Journal = field(default_factory=MemoryJournal)
+    database: Database | None = None
+    """Where rollouts are journalled and leases kept; None is in memory."""
     history: History = field(default_factory=MemoryHistory)
     survey_fails: Exception | None = None
     health: Callable[[Window, LaunchConfig], float | None] = lambda _window, _config: 80.0
 
     def __post_init__(self) -> None:
+        self.held = Held()
+        self.journal: Journal = MemoryJournal(self.held) if self.database is None else SqlJournal(self.database)
         self.fleet = FleetDouble(self.clock, self.service.targets, start_delay_s=self.start_delay_s)
         self._ids = count(1)
+        self._lives = count(1)
 
     def manager(self, *, deadly: "Deadly | None" = None) -> Manager:
-        """A manager on this world, as after a start of the process; `deadly` kills it at a port call."""
+        """A manager on this world, as after a start of the process when the lease of the one before has run out.
+
+        So only the latest one acts. `deadly` kills it at a port call.
+        """
         wrap: Callable[[Any], Any] = deadly.wrap if deadly is not None else lambda port: port
-        actuator: Actuator = wrap(self.fleet)
+        lead = Leadership(self._lease(f"agent {next(self._lives)}"), self.clock, FOR_EVER_S)
+        lead.renew()
+        actuator: Actuator = Fenced(wrap(self.fleet), lead)
         effects = Effects(
             clock=self.clock,
             history=wrap(self.history),
@@ -172,7 +190,16 @@ class World:
             pace=self.pace,
             scrape_s=self.scrape_s,
         )
-        return Manager(wrap(self.journal), effects, new_id=lambda: f"r{next(self._ids)}")
+        return Manager(wrap(self.journal), effects, lead, new_id=lambda: f"r{next(self._ids)}")
+
+    def _lease(self, holder: str) -> Lease:
+        """The lease, which has just run out."""
+        if self.database is None:
+            self.held.expires_s = 0.0
+            return MemoryLease(holder, self.clock, self.held)
+        with self.database.transaction() as connection:
+            connection.execute(update(LEASE).values(expires_s=0.0))
+        return SqlLease(self.database, holder)
 
     async def warm_up(self, seconds: float = 600.0) -> None:
         """A past without any change."""
@@ -258,12 +285,12 @@ class _DeadlyPort:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._port, name)
 
-        async def asynchronously(*args: Any) -> Any:
+        async def asynchronously(*args: Any, **more: Any) -> Any:
             with self._deadly.call():
-                return await method(*args)
+                return await method(*args, **more)
 
-        def synchronously(*args: Any) -> Any:
+        def synchronously(*args: Any, **more: Any) -> Any:
             with self._deadly.call():
-                return method(*args)
+                return method(*args, **more)
 
         return asynchronously if iscoroutinefunction(method) else synchronously

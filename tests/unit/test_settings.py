@@ -32,5 +32,11 @@ def test_a_secret_is_not_shown() -> None:
     assert shown["port"] == 8002
 
 
+def test_the_databases_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERFAGENT_DATABASE_URL", "postgresql://ann:s3cret@db/agents")
+    assert Settings().database_url == SecretStr("postgresql://ann:s3cret@db/agents")
+    assert Settings().shown()["database_url"] == "**********"
+
+
 def test_every_setting_says_what_it_is() -> None:
     assert all(field.description for field in Settings.model_fields.values())

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 from perfagent import __version__, engines
 from perfagent.analysis import needed
 from perfagent.api.fields import Model
-from perfagent.api.parts import TheAgent, TheParts
+from perfagent.api.parts import TheParts
 from perfagent.api.problems import documented
 from perfagent.domain.finding import Cause
 from perfagent.domain.knob import Knob
@@ -65,7 +65,7 @@ async def config(parts: TheParts) -> ConfigOut:
 
 
 @router.get("/capabilities", responses=documented())
-async def capabilities(agent: TheAgent) -> CapabilitiesOut:
+async def capabilities(parts: TheParts) -> CapabilitiesOut:
     """What this agent can do."""
     return CapabilitiesOut(
         version=__version__,
@@ -73,5 +73,5 @@ async def capabilities(agent: TheAgent) -> CapabilitiesOut:
         causes=tuple(Cause),
         optimizers=tuple(Optimizer),
         workflows=VERBS,
-        actuators=agent.actuators,
+        actuators=parts.agent.actuators,
     )

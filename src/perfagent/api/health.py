@@ -42,6 +42,14 @@ class LoopOut(Model):
     """Why nothing is being looked after; null when the loop turns."""
 
 
+class LeaseOut(Model):
+    """Which of the agents on one store acts; every one of them answers and takes down what people say."""
+
+    role: Literal["acting", "standing_by"]
+    holder: str
+    """Host, process and a random part, as of the last time that the store was asked."""
+
+
 class ServiceHealthOut(Model):
     """How many of a service's replicas can be scraped."""
 
@@ -55,6 +63,7 @@ class DetailedHealthOut(HealthOut):
     """How the agent and its parts are."""
 
     loop: LoopOut
+    lease: LeaseOut
     services: tuple[ServiceHealthOut, ...]
     active_workflows: int
 
@@ -69,6 +78,10 @@ class DetailedHealthOut(HealthOut):
                 turns=ticks.count,
                 mean_seconds=ticks.total_s / ticks.count if ticks.count else None,
                 stalled=agent.stalled(),
+            ),
+            lease=LeaseOut(
+                role="standing_by" if agent.lead.token is None else "acting",
+                holder=agent.lead.holder,
             ),
             services=tuple(
                 ServiceHealthOut(

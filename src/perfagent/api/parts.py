@@ -33,11 +33,14 @@ async def _parts(request: Request) -> Parts:
 
 
 async def _agent(request: Request) -> Agent:
-    return (await _parts(request)).agent
+    """The agent, having read what others on its store have journalled before the request came."""
+    agent = (await _parts(request)).agent
+    agent.manager.refresh()
+    return agent
 
 
 async def _rollouts(request: Request) -> Manager:
-    return (await _parts(request)).agent.manager
+    return (await _agent(request)).manager
 
 
 TheParts = Annotated[Parts, Depends(_parts)]

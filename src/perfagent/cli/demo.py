@@ -104,7 +104,7 @@ async def _tell(port: int, seed: int, *, keep: bool) -> None:
     settings = Settings(scrape_interval_s=SCRAPE_S)
     async with (
         serve_fleet(made, clock) as addresses,
-        assembled(settings, clock, data=None) as app,
+        assembled(settings, store=None, clock=clock) as app,
         running(app, "127.0.0.1", port) as (address, loop),
         httpx.AsyncClient(base_url=address, trust_env=False, timeout=30.0) as client,
     ):

@@ -5,7 +5,8 @@
     ├── NotFound            no such service, instance or rollout
     │   └── NotScraped      it is known, but nothing recent is known about it
     ├── Conflict            it collides with what is already there or under way
-    │   └── IllegalTransition   an event that does not apply to a rollout in its phase
+    │   ├── IllegalTransition   an event that does not apply to a rollout in its phase
+    │   └── LeaseLost       another agent acts by now
     └── Unavailable         something outside did not do its part
         ├── Unreachable     no connection
         ├── TimedOut        connected, but too slow
@@ -41,6 +42,10 @@ class Conflict(AgentError):
 
 class IllegalTransition(Conflict):
     """An event that does not apply to a rollout in its phase."""
+
+
+class LeaseLost(Conflict):
+    """Another agent has the lease by now, or may have it."""
 
 
 class Unavailable(AgentError):

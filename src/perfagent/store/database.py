@@ -1,63 +1,62 @@
-"""One SQLite file with our tables, opened safely, or the same in memory.
+"""A database with our tables, brought to our schema when it is opened: SQLite by default, PostgreSQL for many agents.
 
-There is one connection, lent to one transaction at a time: SQLite has one writer anyway, and an in-memory database
-lives only as long as its connection. The journal needs a commit to be on disk when it returns, hence
-`synchronous=FULL`: with `NORMAL`, a write-ahead log may lose the last commits when power fails
-(https://www.sqlite.org/pragma.html#pragma_synchronous).
+`sqlite.py` and `postgres.py` hold all that differs between the two, but for how a row takes another one's place.
 """
 
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, Table, TextClause, inspect
+from sqlalchemy.dialects import postgresql as in_postgres
+from sqlalchemy.dialects import sqlite as in_sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from perfagent.domain.errors import StoreFailed
-from perfagent.store.lock import FileLock
+from perfagent.store import postgres, sqlite
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_BUSY_TIMEOUT_MS = 5_000
-"""A reader from outside (a backup, a person with `sqlite3`) may hold us up this long before we give up."""
 
 
 class Database:
     """An open database. Use as a context manager, or `close` it."""
 
-    def __init__(self, engine: Engine, name: str, lock: FileLock | None) -> None:
+    def __init__(self, engine: Engine, name: str, now: TextClause) -> None:
         self._engine = engine
         self.name = name
-        self._lock = lock
+        self._now = now
         self._closed = False
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, reading: bool = False) -> Iterator[Connection]:
         """A connection whose work is committed, and on disk, at the end, or undone when the block raises.
 
-        Raises `StoreFailed` where the database cannot do its part. Transactions do not nest.
+        One that is only `reading` waits for nobody. Raises `StoreFailed` where the database cannot do its part.
+        Transactions do not nest.
         """
         if self._closed:
             raise StoreFailed(f"{self.name} is closed")
         try:
-            with self._engine.begin() as connection:
+            with self._engine.connect() as connection, connection.execution_options(reading=reading).begin():
                 yield connection
         except SQLAlchemyError as error:
             raise StoreFailed(f"{self.name}: {_reason(error)}") from error
 
+    def now_s(self, connection: Connection) -> float:
+        """Unix seconds on the one clock that all agents on this database go by."""
+        now_s: float = connection.execute(self._now).scalar_one()
+        return now_s
+
     def close(self) -> None:
-        """Write everything into the main file and let another agent have it."""
-        if self._closed:
-            return
-        self._closed = True
-        self._engine.dispose()
-        if self._lock is not None:
-            self._lock.release()
+        """Let go of it; what SQLite has in its write-ahead log is written into the main file by the last one."""
+        if not self._closed:
+            self._closed = True
+            self._engine.dispose()
 
     def __enter__(self) -> Self:
         return self
@@ -66,66 +65,39 @@ class Database:
         self.close()
 
 
-def open_database(path: Path | None) -> Database:
-    """Open the file, made with its folder where missing and brought to our schema; None is a database in memory.
+def open_database(where: Path | str | None) -> Database:
+    """Open a SQLite file, the PostgreSQL database of a URL, or (None) a new database in memory.
 
-    Raises `StoreFailed` when another agent has it open, when it is damaged, not a database, somebody else's or
-    written by a newer release, and when the folder cannot be written.
+    A file is made with its folder where missing. Raises `StoreFailed` when it is damaged, not a database, somebody
+    else's or written by a newer release, and where it cannot be reached or written; `InvalidInput` for a URL of
+    something else.
     """
-    database = Database(_engine(path), "the database in memory" if path is None else str(path), _lock(path))
+    if isinstance(where, str):
+        engine, now, prepare = postgres.open_engine(where), postgres.NOW, postgres.prepare
+        name = engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
+    else:
+        engine, now, prepare = sqlite.open_engine(where), sqlite.NOW, sqlite.prepare
+        name = "the database in memory" if where is None else str(where)
+    database = Database(engine, name, now)
     try:
         with database.transaction() as connection:
-            _check(connection, database.name)
-            _migrate(connection, database.name)
+            prepare(connection, name)
+            _migrate(connection, name)
     except StoreFailed:
         database.close()
         raise
     return database
 
 
-def _lock(path: Path | None) -> FileLock | None:
-    if path is None:
-        return None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreFailed(f"cannot make the data folder {path.parent}: {error.strerror}") from error
-    return FileLock(path.with_name(f"{path.name}.lock"))
-
-
-def _engine(path: Path | None) -> Engine:
-    engine = create_engine(
-        URL.create("sqlite", database=None if path is None else str(path)),
-        poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=0,
-        connect_args={"check_same_thread": False},
-    )
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _configure(connection: sqlite3.Connection, _: object) -> None:
-    # the driver's own BEGIN comes too late for DDL and not at all for SELECT; `_begin` sends it instead
-    connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
-
-
-def _check(connection: Connection, name: str) -> None:
-    """The history is not read through: it may be large, and its unreadable rows are no disaster."""
-    for table in inspect(connection).get_table_names():
-        if table in {"rollout_events", "services"}:
-            found = connection.exec_driver_sql(f"PRAGMA quick_check({table})").scalars().first()
-            if found != "ok":
-                raise StoreFailed(f"{name} is damaged: {found}")
+def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert these rows, each in place of the one with its primary key; among `rows` a key is there once."""
+    dialect = in_sqlite if connection.dialect.name == "sqlite" else in_postgres
+    keys = [column.name for column in table.primary_key]
+    statement = dialect.insert(table)
+    changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+    # in one order, so that two agents that write the same rows wait for each other and not in a circle
+    ordered = sorted(rows, key=lambda row: tuple(row[key] for key in keys))
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), ordered)
 
 
 def _migrate(connection: Connection, name: str) -> None:

@@ -9,15 +9,16 @@ from math import inf
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Double,
     Executable,
     Integer,
     bindparam,
+    case,
     cast,
     delete,
     func,
-    insert,
     select,
     union_all,
 )
@@ -26,18 +27,12 @@ from perfagent.domain.errors import StoreFailed
 from perfagent.domain.snapshot import Snapshot
 from perfagent.store.bounds import MAX_PER_TARGET, RETENTION_S, THINNED_EVERY_S, THINNED_FOR_S
 from perfagent.store.codec import SNAPSHOT_CODEC, decode_snapshot, encode_snapshot
-from perfagent.store.database import Database
+from perfagent.store.database import Database, put
 from perfagent.store.tables import SNAPSHOTS, THINNED
 
 _PURGE_EVERY = 1_000
 """So many rows more than the bounds allow may lie on disk."""
 
-_DELETE_SAME = delete(SNAPSHOTS).where(
-    SNAPSHOTS.c.target == bindparam("its_target"), SNAPSHOTS.c.at_s == bindparam("its_at_s")
-)
-_DELETE_FIRST = delete(THINNED).where(
-    THINNED.c.target == bindparam("its_target"), THINNED.c.period == bindparam("its_period")
-)
 _FIRST = select(THINNED.c.at_s).where(
     THINNED.c.target == bindparam("its_target"), THINNED.c.period == bindparam("its_period")
 )
@@ -56,8 +51,14 @@ def _instants() -> Executable:
         THINNED.c.target == bindparam("its_target"), THINNED.c.at_s >= bindparam("thinned_s")
     )
     kept = union_all(select(recent.c.at_s), thinned).subquery()
-    period = cast((kept.c.at_s - bindparam("start_s")) / bindparam("every_s", type_=Double), Integer)
+    period = _floor((kept.c.at_s - bindparam("start_s")) / bindparam("every_s", type_=Double))
     return select(func.min(kept.c.at_s), func.max(kept.c.at_s)).group_by(period)
+
+
+def _floor(number: ColumnElement[Any]) -> ColumnElement[int]:
+    """Rounded down, of what is not negative: a cast rounds in PostgreSQL and cuts off in SQLite."""
+    whole = cast(number, Integer)
+    return whole - case((whole > number, 1), else_=0)
 
 
 _INSTANTS = _instants()
@@ -114,8 +115,7 @@ class SqlHistory:
         written = [*self._written, *(target for target, _ in distinct)]
         purge = len(written) >= _PURGE_EVERY
         with self._database.transaction() as connection:
-            connection.execute(_DELETE_SAME, [{"its_target": target, "its_at_s": at_s} for target, at_s in distinct])
-            connection.execute(insert(SNAPSHOTS), rows)
+            put(connection, SNAPSHOTS, rows)
             firsts = self._thin(connection, rows, latest_s - self._thinned_for_s)
             if purge:
                 self._purge(connection, latest_s, set(written))
@@ -132,7 +132,7 @@ class SqlHistory:
             .order_by(SNAPSHOTS.c.at_s.desc())
             .limit(self._max_per_target)
         )
-        with self._database.transaction() as connection:
+        with self._database.transaction(reading=True) as connection:
             rows = connection.execute(query).all()
         return self._readable(reversed(rows))
 
@@ -149,7 +149,7 @@ class SqlHistory:
             "most": self._max_per_target,
             "thinned_s": max(start_s, self._latest_s - self._thinned_for_s),
         }
-        with self._database.transaction() as connection:
+        with self._database.transaction(reading=True) as connection:
             ends = connection.execute(_INSTANTS, wanted).all()
             if not ends:
                 return []
@@ -182,8 +182,7 @@ class SqlHistory:
                 known[target] = (period, at_s)
                 keep[target, period] = {**row, "period": period}
         if keep:
-            connection.execute(_DELETE_FIRST, [{"its_target": target, "its_period": period} for target, period in keep])
-            connection.execute(insert(THINNED), list(keep.values()))
+            put(connection, THINNED, list(keep.values()))
         return known
 
     def _purge(self, connection: Connection, latest_s: float, targets: Iterable[str]) -> None:

@@ -5,10 +5,10 @@ import logging
 from dataclasses import asdict
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 
 from perfagent.domain.learned import Learned
-from perfagent.store.database import Database
+from perfagent.store.database import Database, put
 from perfagent.store.tables import STEP_TIMES
 
 KNOWLEDGE_CODEC = 1
@@ -28,7 +28,7 @@ class SqlKnowledge:
     def get(self, key: str) -> Learned | None:
         """What is known under this key, or None."""
         query = select(STEP_TIMES.c.codec, STEP_TIMES.c.body).where(STEP_TIMES.c.key == key)
-        with self._database.transaction() as connection:
+        with self._database.transaction(reading=True) as connection:
             row = connection.execute(query).one_or_none()
         if row is None or row.codec != KNOWLEDGE_CODEC:
             return None
@@ -42,5 +42,4 @@ class SqlKnowledge:
         """Keep it, in place of what was there."""
         row = {"key": key, "codec": KNOWLEDGE_CODEC, "body": json.dumps(asdict(learned))}
         with self._database.transaction() as connection:
-            connection.execute(delete(STEP_TIMES).where(STEP_TIMES.c.key == key))
-            connection.execute(insert(STEP_TIMES), row)
+            put(connection, STEP_TIMES, [row])

@@ -5,35 +5,88 @@ They pass the contract suite of the SQL ones.
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import inf
 
-from perfagent.domain.errors import Conflict, NotFound
+from perfagent.domain.errors import Conflict, LeaseLost, NotFound
 from perfagent.domain.learned import Learned
 from perfagent.domain.service import Service
 from perfagent.domain.snapshot import Snapshot
+from perfagent.ports import Clock, Recorded, Tenure
 from perfagent.store.bounds import MAX_PER_TARGET, RETENTION_S, THINNED_EVERY_S, THINNED_FOR_S
+
+
+@dataclass(slots=True)
+class Held:
+    """The lease as all agents in this process see it."""
+
+    holder: str = ""
+    token: int = 0
+    expires_s: float = -inf
+
+
+class MemoryLease:
+    """A `Lease` between agents in this process, by `clock`."""
+
+    def __init__(self, holder: str, clock: Clock, held: Held | None = None) -> None:
+        self._holder = holder
+        self._clock = clock
+        self._held = held or Held()
+
+    def claim(self, lease_s: float) -> Tenure:
+        """Take it where it is free or has run out, prolong it where it is ours; otherwise tell who has it."""
+        held, now_s = self._held, self._clock.now()
+        ours = held.holder == self._holder
+        if not ours and now_s < held.expires_s:
+            return Tenure(held.holder, None, now_s, held.expires_s - now_s)
+        held.holder, held.token, held.expires_s = self._holder, held.token + (not ours), now_s + lease_s
+        return Tenure(held.holder, held.token, now_s, lease_s)
+
+    def release(self) -> None:
+        """Let another agent have it at once; nothing happens where it is not ours."""
+        if self._held.holder == self._holder:
+            self._held.expires_s = -inf
 
 
 class MemoryJournal:
     """A `Journal` that dies with the process."""
 
-    def __init__(self) -> None:
-        self._rollouts: dict[str, dict[int, tuple[int, float, str, str]]] = {}
+    def __init__(self, held: Held | None = None) -> None:
+        self._held = held or Held()
+        self._events: list[Recorded] = []
+        self._rollouts: dict[str, dict[int, Recorded]] = {}
 
-    def append(self, rollout_id: str, seq: int, at_s: float, kind: str, body: str) -> None:
-        """Record an event. Raises `Conflict` when (rollout, seq) exists."""
+    def append(
+        self,
+        rollout_id: str,
+        seq: int,
+        at_s: float,
+        kind: str,
+        body: str,
+        *,
+        token: int | None = None,
+        seen: int | None = None,
+    ) -> None:
+        """Record an event. Raises `Conflict` as the port says."""
+        if token is not None and token != self._held.token:
+            raise LeaseLost(f"{self._held.holder} acts by now")
+        began = [] if seen is None else [event.rollout_id for event in self._events[seen:] if event.seq == 0]
+        if began:
+            raise Conflict(f"rollout {began[0]} was begun at the same moment; ask again")
         events = self._rollouts.setdefault(rollout_id, {})
         if seq in events:
             raise Conflict(f"event {seq} of rollout {rollout_id!r} is already journalled")
-        events[seq] = (seq, at_s, kind, body)
+        events[seq] = Recorded(rollout_id, seq, at_s, kind, body)
+        self._events.append(events[seq])
 
     def events(self, rollout_id: str) -> Sequence[tuple[int, float, str, str]]:
         """All events of a rollout by seq; empty for an unknown one."""
-        return [event for _, event in sorted(self._rollouts.get(rollout_id, {}).items())]
+        found = sorted(self._rollouts.get(rollout_id, {}).items())
+        return [(seq, event.at_s, event.kind, event.body) for seq, event in found]
 
-    def rollout_ids(self) -> Sequence[str]:
-        """Every rollout ever begun, oldest first."""
-        return list(self._rollouts)
+    def after(self, position: int) -> Sequence[tuple[int, Recorded]]:
+        """What was journalled after that position, each with its own, in order."""
+        return list(enumerate(self._events[position:], position + 1))
 
 
 class MemoryHistory:

@@ -16,6 +16,14 @@ EVENTS = Table(
     UniqueConstraint("rollout_id", "seq", name="one_event_per_seq"),
 )
 
+LEASE = Table(
+    "lease",  # one row, made with the table
+    METADATA,
+    Column("holder", String, nullable=False),
+    Column("token", Integer, nullable=False),  # rises with every other holder
+    Column("expires_s", Double, nullable=False),  # unix seconds on the database's clock
+)
+
 SNAPSHOTS = Table(
     "snapshots",
     METADATA,

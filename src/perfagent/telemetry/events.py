@@ -1,4 +1,4 @@
-"""A journal that tells listeners what it has just recorded.
+"""A journal that tells listeners what it has just recorded, or read of other agents on the same store.
 
 A listener that does not keep up loses events, never the agent its memory: each has a bounded queue, and is told how
 many it missed. What was missed is in the journal.
@@ -65,28 +65,43 @@ class ObservedJournal:
         self._listeners: set[Listener] = set()
         self.missed = 0
         """Events that some listener lost."""
+        self._own: set[tuple[str, int]] = set()
+        """What was appended here and not read back yet."""
 
     @property
     def listeners(self) -> int:
         """How many listen now."""
         return len(self._listeners)
 
-    def append(self, rollout_id: str, seq: int, at_s: float, kind: str, body: str) -> None:
+    def append(
+        self,
+        rollout_id: str,
+        seq: int,
+        at_s: float,
+        kind: str,
+        body: str,
+        *,
+        token: int | None = None,
+        seen: int | None = None,
+    ) -> None:
         """Record an event, then tell it. What could not be recorded is not told."""
-        self._journal.append(rollout_id, seq, at_s, kind, body)
-        event = Recorded(rollout_id, seq, at_s, kind, body)
-        for listener in self._listeners:
-            if not listener.tell(event):
-                self.missed += 1
-                _LOG.warning("a listener does not keep up: an event of %s was dropped from its queue", rollout_id)
+        self._journal.append(rollout_id, seq, at_s, kind, body, token=token, seen=seen)
+        self._own.add((rollout_id, seq))
+        self._tell(Recorded(rollout_id, seq, at_s, kind, body))
 
     def events(self, rollout_id: str) -> Sequence[tuple[int, float, str, str]]:
         """All events of a rollout, in order."""
         return self._journal.events(rollout_id)
 
-    def rollout_ids(self) -> Sequence[str]:
-        """Every rollout ever begun, oldest first."""
-        return self._journal.rollout_ids()
+    def after(self, position: int) -> Sequence[tuple[int, Recorded]]:
+        """What was journalled after that position. What other agents appended is told to listeners now."""
+        news = self._journal.after(position)
+        for _, event in news:
+            if (event.rollout_id, event.seq) in self._own:
+                self._own.discard((event.rollout_id, event.seq))
+            else:
+                self._tell(event)
+        return news
 
     @contextmanager
     def subscribe(self) -> Iterator[Listener]:
@@ -100,6 +115,12 @@ class ObservedJournal:
             yield listener
         finally:
             self._listeners.discard(listener)
+
+    def _tell(self, event: Recorded) -> None:
+        for listener in self._listeners:
+            if not listener.tell(event):
+                self.missed += 1
+                _LOG.warning("a listener does not keep up: an event of %s was dropped from its queue", event.rollout_id)
 
     def close(self) -> None:
         """Let every listener go, so that a server that shuts down need not wait for them."""

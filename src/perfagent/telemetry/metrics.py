@@ -122,6 +122,8 @@ class _AgentFigures(Collector):
         yield SummaryMetricFamily(
             "perfagent_tick_duration_seconds", "Turns of the loop.", count_value=ticks.count, sum_value=ticks.total_s
         )
+        acting = self._agent.lead.token is not None
+        yield GaugeMetricFamily("perfagent_acting", "1 where this agent has the lease.", value=float(acting))
         yield GaugeMetricFamily("perfagent_event_listeners", "Who listens to events.", value=self._journal.listeners)
         yield CounterMetricFamily(
             "perfagent_events_missed", "Events dropped for slow listeners.", value=self._journal.missed
@@ -131,7 +133,8 @@ class _AgentFigures(Collector):
         now_s = self._agent.now()
         services = {service.id: service for service in self._agent.services.list()}
         replicas = {target.id: service for service in services.values() for target in service.targets}
-        for gone in self._last_scrape_s.keys() - replicas.keys():
+        scraping = self._agent.lead.token is not None
+        for gone in self._last_scrape_s.keys() - (replicas.keys() if scraping else set()):
             del self._last_scrape_s[gone]
         ages = GaugeMetricFamily(
             "perfagent_scrape_age_seconds", "Since the last good scrape of a replica.", labels=("service", "target")

@@ -1,7 +1,8 @@
 """Runs every rollout: ask what is due, do it, journal what came of it, fold.
 
 An event is journalled before anything is built on it, and what is due follows from the state alone. So a manager that
-is killed anywhere is replaced by another on the same journal. Calls come from one thread, the loop's.
+is killed anywhere is replaced by another on the same journal. Several agents may have one journal: only the one with
+the lease does what is due, and people may speak to any of them. Calls come from one thread, the loop's.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from secrets import token_hex
 
 from perfagent.domain.errors import AgentError, BadAnswer, Conflict, IllegalTransition, NotFound
-from perfagent.ports import Journal
+from perfagent.ports import Journal, Recorded
 from perfagent.workflows.codec import decode, encode
 from perfagent.workflows.effects import Effects
 from perfagent.workflows.events import (
@@ -27,7 +28,8 @@ from perfagent.workflows.events import (
     Stumbled,
     Verb,
 )
-from perfagent.workflows.machine import begin, due, fold, repeats, step
+from perfagent.workflows.leadership import Leadership
+from perfagent.workflows.machine import due, fold, repeats, step
 from perfagent.workflows.model import Request, Rollout
 
 _LOG = logging.getLogger(__name__)
@@ -36,6 +38,9 @@ LOOK_S = 5.0
 """How soon replicas that had nothing new to tell are asked again, or as soon as they are scraped again where that is
 sooner: a start takes minutes, and a crash is still told in time."""
 
+MOST_TRIES = 10
+"""How often somebody else may be faster before a person's word is given back: it takes two within milliseconds."""
+
 
 class Manager:
     """All rollouts, each by itself: trouble with one never stops another.
@@ -43,20 +48,40 @@ class Manager:
     Raises `BadAnswer` or `IllegalTransition` when the journal at hand cannot be read.
     """
 
-    def __init__(self, journal: Journal, effects: Effects, *, new_id: Callable[[], str] = lambda: token_hex(6)) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        effects: Effects,
+        lead: Leadership,
+        *,
+        new_id: Callable[[], str] = lambda: token_hex(6),
+    ) -> None:
         self._journal = journal
         self._effects = effects
+        self._lead = lead
         self._clock = effects.clock
         self._new_id = new_id
         self._busy: set[str] = set()
         self._look_s = min(LOOK_S, effects.scrape_s)
         self._fruitless: dict[str, tuple[int, Effect, float]] = {}
-        self._rollouts = {rollout_id: self._read(rollout_id) for rollout_id in journal.rollout_ids()}
+        self._rollouts: dict[str, Rollout] = {}
+        self._position = 0
+        """Where in the journal everything before has been read."""
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read what was journalled since, by any agent; before anything is answered that must not be out of date."""
+        for position, event in self._journal.after(self._position):
+            known = self._rollouts.get(event.rollout_id)
+            if known is None or known.seq == event.seq:
+                self._keep(_folded(known, event))
+            self._position = position
 
     def create(self, request: Request) -> Rollout:
         """Begin a rollout; it is planned by the next `tick`.
 
-        Raises `NotFound` for an unknown service and `Conflict` when the service has an active rollout.
+        Raises `NotFound` for an unknown service and `Conflict` when the service has an active rollout, or another agent
+        has begun one that was not read yet.
         """
         service = self._effects.services(request.service)
         other = self.active(service.id)
@@ -64,8 +89,8 @@ class Manager:
             raise Conflict(f"service {service.id} has rollout {other.id} under way, which is {other.phase}")
         event = Requested(self._clock.now(), request)
         rollout_id = self._new_id()
-        self._journal.append(rollout_id, 0, event.at_s, *encode(event))
-        self._rollouts[rollout_id] = begin(rollout_id, event)
+        self._journal.append(rollout_id, 0, event.at_s, *encode(event), seen=self._position)
+        self.refresh()
         return self._rollouts[rollout_id]
 
     def get(self, rollout_id: str) -> Rollout:
@@ -92,43 +117,50 @@ class Manager:
 
         Like every verb: safe to repeat, and raises `NotFound`, or `IllegalTransition` where it does not apply.
         """
-        rollout = self.get(rollout_id)
-        present = rollout.plan.hash if rollout.plan is not None else ""
-        approved = Approved(self._clock.now(), who, why, plan_hash if plan_hash is not None else present)
-        if approved.plan_hash != present and not repeats(rollout, approved):
-            raise IllegalTransition("the approval is for another plan than the present one; look at it again")
-        return self._say(rollout_id, approved)
+
+        def approval(rollout: Rollout) -> Verb:
+            present = rollout.plan.hash if rollout.plan is not None else ""
+            approved = Approved(self._clock.now(), who, why, plan_hash if plan_hash is not None else present)
+            if approved.plan_hash != present and not repeats(rollout, approved):
+                raise IllegalTransition("the approval is for another plan than the present one; look at it again")
+            return approved
+
+        return self._say(rollout_id, approval)
 
     def reject(self, rollout_id: str, who: str, why: str) -> Rollout:
         """Refuse the plan: nothing is ever touched."""
-        return self._say(rollout_id, Rejected(self._clock.now(), who, why))
+        return self._say(rollout_id, lambda _: Rejected(self._clock.now(), who, why))
 
     def pause(self, rollout_id: str, who: str, why: str) -> Rollout:
         """Hold where it is, until `resume`; replicas with the change keep it and are watched."""
-        return self._say(rollout_id, Paused(self._clock.now(), who, why))
+        return self._say(rollout_id, lambda _: Paused(self._clock.now(), who, why))
 
     def resume(self, rollout_id: str, who: str, why: str) -> Rollout:
         """Go on where it was held."""
-        return self._say(rollout_id, Resumed(self._clock.now(), who, why))
+        return self._say(rollout_id, lambda _: Resumed(self._clock.now(), who, why))
 
     def abort(self, rollout_id: str, who: str, why: str) -> Rollout:
         """Put everything back as it was, and stop."""
-        return self._say(rollout_id, Aborted(self._clock.now(), who, why))
+        return self._say(rollout_id, lambda _: Aborted(self._clock.now(), who, why))
 
     def promote(self, rollout_id: str, who: str, why: str, *, percent: int | None = None) -> Rollout:
         """Go on to the next stage without the judge.
 
         `percent` names the stage that is meant, so that a repeat which arrives late cannot promote the next one.
         """
-        stage = self.get(rollout_id).current_stage
-        if percent is not None and stage is not None and percent < stage.percent:
-            return self.get(rollout_id)
-        if percent is not None and (stage is None or percent > stage.percent):
-            raise IllegalTransition(f"rollout {rollout_id} has not reached {percent} % yet")
-        return self._say(rollout_id, Promoted(self._clock.now(), who, why))
+
+        def promotion(rollout: Rollout) -> Verb | None:
+            stage = rollout.current_stage
+            if percent is not None and stage is not None and percent < stage.percent:
+                return None
+            if percent is not None and (stage is None or percent > stage.percent):
+                raise IllegalTransition(f"rollout {rollout_id} has not reached {percent} % yet")
+            return Promoted(self._clock.now(), who, why)
+
+        return self._say(rollout_id, promotion)
 
     async def tick(self) -> None:
-        """Do everything that is due, for every rollout.
+        """Do everything that is due, for every rollout, if this agent has the lease.
 
         What an actuator or a survey fails at is journalled and tried again later; only a journal that fails raises.
         """
@@ -144,7 +176,8 @@ class Manager:
         self._busy.add(rollout_id)
         try:
             while (effect := due(asked := self.get(rollout_id), self._clock.now())) is not None:
-                if self._just_tried(asked, effect):
+                token = self._lead.token
+                if token is None or self._just_tried(asked, effect):
                     return
                 event = await self._attempt(asked, effect)
                 if self.get(rollout_id).seq != asked.seq:
@@ -153,7 +186,7 @@ class Manager:
                     self._fruitless[rollout_id] = (asked.seq, effect, self._clock.now())
                     return
                 self._fruitless.pop(rollout_id, None)
-                self._record(asked, event)
+                self._record(asked, event, token=token)
         except Conflict as error:
             _LOG.warning("rollout %s: left to whoever was faster: %s", rollout_id, error)
         finally:
@@ -175,26 +208,45 @@ class Manager:
             return Recovered(self._clock.now())
         return event
 
-    def _say(self, rollout_id: str, verb: Verb) -> Rollout:
-        rollout = self.get(rollout_id)
-        return rollout if repeats(rollout, verb) else self._record(rollout, verb)
+    def _say(self, rollout_id: str, word: Callable[[Rollout], Verb | None]) -> Rollout:
+        """Journal what a person says to the rollout as it stands; where somebody was faster, as it stands then."""
+        for _ in range(MOST_TRIES):
+            rollout = self.get(rollout_id)
+            verb = word(rollout)
+            if verb is None or repeats(rollout, verb):
+                return rollout
+            after = step(rollout, verb)
+            try:
+                self._journal.append(rollout.id, rollout.seq, verb.at_s, *encode(verb))
+            except Conflict:
+                self.refresh()
+            else:
+                return self._keep(after)
+        raise Conflict(f"too much happened to rollout {rollout_id} at the same moment; say it again")
 
-    def _record(self, rollout: Rollout, event: Event) -> Rollout:
-        """Fold and journal. Raises `Conflict` when another manager was faster; then this one has read what it wrote."""
+    def _record(self, rollout: Rollout, event: Event, *, token: int) -> None:
+        """Fold and journal what came of an effect. Raises `Conflict` when another manager was faster, or has the lease;
+        then this one has read what it wrote."""
         after = step(rollout, event)
         try:
-            self._journal.append(rollout.id, rollout.seq, event.at_s, *encode(event))
+            self._journal.append(rollout.id, rollout.seq, event.at_s, *encode(event), token=token)
         except Conflict:
-            self._rollouts[rollout.id] = self._read(rollout.id)
+            self.refresh()
             raise
-        self._rollouts[rollout.id] = after
-        if not after.active:
+        self._keep(after)
+
+    def _keep(self, rollout: Rollout) -> Rollout:
+        self._rollouts[rollout.id] = rollout
+        if not rollout.active:
             self._fruitless.pop(rollout.id, None)
             self._effects.forget(rollout.id)
-        return after
+        return rollout
 
-    def _read(self, rollout_id: str) -> Rollout:
-        try:
-            return fold(rollout_id, (decode(kind, body) for _, _, kind, body in self._journal.events(rollout_id)))
-        except (BadAnswer, IllegalTransition) as error:
-            raise type(error)(f"rollout {rollout_id}: {error}") from error
+
+def _folded(rollout: Rollout | None, recorded: Recorded) -> Rollout:
+    """The rollout after an event from the journal; None before its first."""
+    try:
+        event = decode(recorded.kind, recorded.body)
+        return fold(recorded.rollout_id, [event]) if rollout is None else step(rollout, event)
+    except (BadAnswer, IllegalTransition) as error:
+        raise type(error)(f"rollout {recorded.rollout_id}: {error}") from error

@@ -1,4 +1,4 @@
-"""One contract, two histories; then what only the SQL one can do wrong."""
+"""One contract, three histories; then what only those in SQL can do wrong."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,9 +34,9 @@ def in_sql(database: Database) -> SqlHistory:
     )
 
 
-@pytest.fixture(params=["memory", "sql"])
-def history(request: pytest.FixtureRequest) -> History:
-    return in_memory() if request.param == "memory" else in_sql(request.getfixturevalue("database"))
+@pytest.fixture
+def history(kept_in: Database | None) -> History:
+    return in_memory() if kept_in is None else in_sql(kept_in)
 
 
 def at(*times: float, target: str = "a", running: float = 1.0) -> list[Snapshot]:
@@ -213,7 +213,8 @@ def test_an_unreadable_row_is_left_out_and_counted(database: Database, damage: d
     assert history.unreadable == 1
 
 
-def test_a_batch_that_does_not_fit_on_the_disk_is_not_kept_in_part(database: Database) -> None:
+def test_a_batch_that_does_not_fit_on_the_disk_is_not_kept_in_part(sqlite: Database) -> None:
+    database = sqlite
     history = SqlHistory(database, RETENTION_S, 10_000)
     history.add(at(10.0))
     with database.transaction() as connection:

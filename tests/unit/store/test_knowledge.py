@@ -1,4 +1,4 @@
-"""One contract, two ways to keep what was learned."""
+"""One contract, three ways to keep what was learned."""
 
 import pytest
 from sqlalchemy import update
@@ -13,9 +13,9 @@ from perfagent.store.tables import STEP_TIMES
 ONE = Learned((7.1e-3, 1e-300), ((0.04, -0.01), (-0.01, 0.09)), 1_800_000_000.25, 3)
 
 
-@pytest.fixture(params=["memory", "sql"])
-def knowledge(request: pytest.FixtureRequest) -> Knowledge:
-    return MemoryKnowledge() if request.param == "memory" else SqlKnowledge(request.getfixturevalue("database"))
+@pytest.fixture
+def knowledge(kept_in: Database | None) -> Knowledge:
+    return MemoryKnowledge() if kept_in is None else SqlKnowledge(kept_in)
 
 
 def test_what_was_learned_comes_back_to_the_last_digit(knowledge: Knowledge) -> None:

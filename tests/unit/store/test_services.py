@@ -1,4 +1,4 @@
-"""One contract, two ways to keep services."""
+"""One contract, three ways to keep services."""
 
 import json
 from dataclasses import replace
@@ -35,9 +35,9 @@ CHAT = Service(
 PLAIN = Service("batch", "tgi", ())
 
 
-@pytest.fixture(params=["memory", "sql"])
-def services(request: pytest.FixtureRequest) -> Services:
-    return MemoryServices() if request.param == "memory" else SqlServices(request.getfixturevalue("database"))
+@pytest.fixture
+def services(kept_in: Database | None) -> Services:
+    return MemoryServices() if kept_in is None else SqlServices(kept_in)
 
 
 def test_a_service_comes_back_as_it_was_put(services: Services) -> None:

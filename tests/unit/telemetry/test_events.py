@@ -21,7 +21,20 @@ async def test_listeners_hear_what_is_recorded_from_then_on() -> None:
             assert news is not None
             assert [event.seq for event in news[1]] == [1]
     assert [seq for seq, *_ in journal.events("r1")] == [0, 1]
-    assert journal.rollout_ids() == ["r1"]
+
+
+async def test_listeners_hear_what_other_agents_recorded_when_it_is_read_and_their_own_only_once() -> None:
+    shared = MemoryJournal()
+    journal = ObservedJournal(shared)
+    with journal.subscribe() as listener:
+        append(journal, 0)
+        shared.append("r1", 1, 2.0, "judged", "{}")
+        assert [position for position, _ in journal.after(0)] == [1, 2]
+        append(journal, 2)
+        assert [position for position, _ in journal.after(2)] == [3]
+        news = await listener.next()
+    assert news is not None
+    assert [event.seq for event in news[1]] == [0, 1, 2]
 
 
 async def test_what_could_not_be_recorded_is_not_told() -> None:
