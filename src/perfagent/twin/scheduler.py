@@ -14,7 +14,7 @@ from perfagent.twin.kv_cache import KvCache
 from perfagent.twin.observer import Finished, Observer
 from perfagent.twin.rules import SchedulerRules
 from perfagent.twin.sequence import Sequence, Stage
-from perfagent.twin.step_time import StepTime
+from perfagent.twin.step_time import Pace
 from perfagent.twin.workload import Request
 
 
@@ -40,7 +40,7 @@ class Replica:
     """A discrete-event model of one replica; deterministic, and the same however its time is cut into pieces."""
 
     def __init__(
-        self, rules: SchedulerRules, step_time: StepTime, observer: Observer | None = None, start_s: float = 0.0
+        self, rules: SchedulerRules, step_time: Pace, observer: Observer | None = None, start_s: float = 0.0
     ) -> None:
         self.rules = rules
         self.step_time = step_time

@@ -15,6 +15,7 @@ The context is what decoding sequences have behind them, and what was computed b
 import math
 from dataclasses import astuple, dataclass
 from operator import mul
+from typing import Protocol
 
 CORNER_TOKENS = 30.0
 
@@ -22,6 +23,16 @@ CORNER_TOKENS = 30.0
 def softplus(tokens: float) -> float:
     """max(0, tokens) with a rounded corner `CORNER_TOKENS` wide; never overflows."""
     return max(tokens, 0.0) + CORNER_TOKENS * math.log1p(math.exp(-abs(tokens) / CORNER_TOKENS))
+
+
+class Pace(Protocol):
+    """How long steps take, whatever that hangs on."""
+
+    def seconds(self, tokens: int, sequences: int, context_tokens: int, pairs: float) -> float:
+        """The next step, which is not empty; each step is asked for once, in order."""
+
+    def scaled(self, factor: float) -> "Pace":
+        """The same from now on with every step taking `factor` times as long."""
 
 
 @dataclass(frozen=True, slots=True)
