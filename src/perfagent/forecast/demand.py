@@ -205,15 +205,16 @@ def demand(window: Window) -> Demand:
 
 
 def recent(window: Window, of: Demand) -> tuple[Window, Demand]:
-    """The last part of a window that holds enough requests, and the same demand coming as it came then.
+    """The last part of a window that holds enough requests and scrapes, and the same demand coming as it came then.
 
     Only of a server that was at work when the window began: one that was empty is shown from its start.
     """
     if not of.present or not of.rate_per_s:
         return window, of
     span_s = max(SHORTEST_S, ENOUGH_REQUESTS / of.rate_per_s)
-    part = window.between(window.end_s - span_s, window.end_s)
-    if part is None or len(part.snapshots) < STEADY_LOOKS or part.span_s >= window.span_s:
+    looks = [snapshot.at_s for snapshot in window.snapshots[-STEADY_LOOKS:]]
+    part = window.between(min(window.end_s - span_s, looks[0]), window.end_s)
+    if part is None or part.span_s >= window.span_s:
         return window, of
     ratio = of.rate_per_s * part.span_s / max(sum(each.count for each in _arrivals(part)), 1.0)
     arrivals = tuple(replace(each, count=ratio * each.count) for each in _arrivals(part))

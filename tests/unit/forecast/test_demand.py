@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.window import Window
-from perfagent.forecast.demand import Arrivals, Demand, Load, Sample, demand, lognormal
+from perfagent.forecast.demand import STEADY_LOOKS, Arrivals, Demand, Load, Sample, demand, lognormal, recent
 from perfagent.twin import Lengths
 from support.windows import SIZES, histogram, window
 
@@ -346,3 +346,17 @@ def test_a_load_of_nothing_is_refused(field: str, value: float) -> None:
 def test_a_rate_and_a_factor_together_are_refused() -> None:
     with pytest.raises(InvalidInput, match="not by both"):
         Load(rate_per_s=2.0, scale=2.0)
+
+
+# The part that is played
+
+
+def test_a_long_window_is_played_from_its_last_part_however_rarely_it_was_scraped() -> None:
+    for every_s in (2.0, 5.0, 15.0):
+        looks = int(600 / every_s) + 1
+        finished = " ".join(str(round(10 * every_s * turn)) for turn in range(looks))
+        long = seen(finished=finished, running=f"20x{looks}", waiting=f"0x{looks}", every_s=every_s)
+        part, wanted = recent(long, demand(long))
+        assert STEADY_LOOKS <= len(part.snapshots) <= 16
+        assert part.end_s == long.end_s
+        assert wanted.rate_per_s == pytest.approx(demand(long).rate_per_s)
