@@ -154,7 +154,7 @@ def answer(number: int, of: Trial) -> Answer:
     real: Mapping[Figure, float] = {}
     launch, starts = _rendered(of.machine, of.launch, of.change), True
     try:
-        setup = hidden_setup(of.machine, launch, of.physics, of.setup)
+        setup = hidden_setup(of.machine, launch, of.physics, of.launch)
     except StartFailed:
         starts = False
     else:
@@ -197,14 +197,13 @@ def watched(of: Trial, launch: LaunchConfig, setup: Setup, traffic: Traffic, *, 
     return Window(tuple(snapshots))
 
 
-def hidden_setup(machine: Machine, launch: LaunchConfig, physics: Physics, before: Setup | None = None) -> Setup:
-    """The server as it really is; `before` is what it was. Raises `StartFailed`."""
+def hidden_setup(machine: Machine, launch: LaunchConfig, physics: Physics, before: LaunchConfig | None = None) -> Setup:
+    """The server as it really is; `before` is how it was launched until now. Raises `StartFailed`."""
     setup = prepare(machine, launch)
     blocks = int(setup.rules.kv_blocks * physics.blocks)
     if blocks * setup.rules.block_size < setup.max_len:
         raise StartFailed("not one request of the longest length fits in what is left of the KV cache")
-    other_types = before is not None and any(setup.values.get(knob) != before.values.get(knob) for knob in TYPES)
-    own = physics.own(setup.step_time, other_types=other_types)
+    own = physics.own(setup.step_time, None if before is None else prepare(machine, before).step_time)
     return replace(setup, rules=replace(setup.rules, kv_blocks=blocks), step_time=own)
 
 

@@ -4,7 +4,7 @@ The twin's form is convenient, kernels and hosts are not. Everything here is dra
 forecasts. The ranges are assumptions unless a source stands beside them; none was chosen by how forecasts came out.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import ceil, exp, log, pi, sin
 from typing import Self
 
@@ -82,10 +82,16 @@ class Physics:
             tokenizing_s=float(rng.uniform(*TOKENIZING_S)),
         )
 
-    def own(self, sheet: StepTime, *, other_types: bool = False) -> StepTime:
-        """This server's constants, where data sheet and model shape suggest these."""
+    def own(self, sheet: StepTime, before: StepTime | None = None) -> StepTime:
+        """This server's constants, where data sheet, model shape and data types suggest these.
+
+        `before` is what they suggested of other data types: what a change leaves alone stays exactly as it was.
+        """
         own = sheet.times(self.constants)
-        return own.times(self.ratios) if other_types else own
+        if before is None:
+            return own
+        asked = zip(astuple(before), astuple(sheet), astuple(self.ratios), strict=True)
+        return own.times(StepTime(*(1.0 if was == now else ratio for was, now, ratio in asked)))
 
 
 class HiddenPace:

@@ -1,7 +1,6 @@
 """What emulated servers do that no forecast knows."""
 
 from dataclasses import replace
-from itertools import islice
 from statistics import fmean
 
 import numpy as np
@@ -65,4 +64,11 @@ def test_every_server_has_its_own_constants() -> None:
     assert len(set(bases)) == 50
     assert min(bases) >= 1 / OWN_CONSTANTS
     assert max(bases) <= OWN_CONSTANTS
-    assert all(one.own(SHEET, other_types=True) != one.own(SHEET) for one in islice(drawn, 5))
+
+
+def test_other_data_types_bring_errors_of_their_own_where_they_change_anything() -> None:
+    narrower = replace(SHEET, per_context_token_s=0.76 * SHEET.per_context_token_s)
+    then, now = ANY.own(narrower, before=SHEET), ANY.own(SHEET)
+    assert replace(then, per_context_token_s=now.per_context_token_s) == now
+    assert then.per_context_token_s / now.per_context_token_s == pytest.approx(0.76 * ANY.ratios.per_context_token_s)
+    assert ANY.own(SHEET, before=SHEET) == now
