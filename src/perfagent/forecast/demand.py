@@ -67,6 +67,10 @@ class Demand:
     that come when they come."""
     unseen: float = 1.0
     """At most so many times the requests that are counted came: the others gave up and were counted nowhere."""
+    burstiness: float = 1.0
+    """Variance of the requests that come in a while, over their mean: 1 of independent clients, above 1 in bursts."""
+    swing: float = 0.0
+    """Standard deviation of the logarithm by which the mean rate may be another; 0 of a load that is known."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -106,6 +110,7 @@ class Demand:
             return Sample([made(-before_s) for _ in range(self.clients)], made)
         stretches = [Arrivals(-before_s, 0.0, self.rate_per_s * before_s, counted=False), *self.arrivals]
         more = 1 + (self.unseen - 1) * float(errors.random())
+        more *= float(np.exp(self.swing * errors.standard_normal()))
         drawn = [
             times.uniform(each.from_s, each.to_s, _whole(each.count * more, each.counted, times)) for each in stretches
         ]
@@ -155,7 +160,11 @@ class Load:
             raise InvalidInput("a load changes by a rate or by a factor, not by both")
 
     def of(self, demand: Demand) -> Demand:
-        """The demand after the change."""
+        """The demand after the change, in a while to come as long as the one that was watched.
+
+        By chance alone two such whiles differ, and the more the burstier clients are.
+        """
+        swing = (2 * demand.burstiness / max(demand.observed, 1.0)) ** 0.5
         arrivals = demand.arrivals
         if self.rate_per_s is not None:
             arrivals = (Arrivals(0.0, demand.until_s, self.rate_per_s * demand.until_s, counted=False),)
@@ -168,7 +177,7 @@ class Load:
             clients = None
         elif clients is not None and self.scale is not None:
             clients = max(1, round(self.scale * clients))
-        return replace(demand, arrivals=arrivals, prompt=prompt, output=output, clients=clients)
+        return replace(demand, arrivals=arrivals, prompt=prompt, output=output, clients=clients, swing=swing)
 
 
 def demand(window: Window) -> Demand:
@@ -200,8 +209,19 @@ def demand(window: Window) -> Demand:
         observed=finished.count,
         clients=clients,
         unseen=unseen,
+        burstiness=_burstiness(arrivals),
         notes=notes,
     )
+
+
+def _burstiness(arrivals: Sequence[Arrivals]) -> float:
+    """Of counts per stretch around what each would have at the mean rate; 1 where too few stretches tell."""
+    if len(arrivals) < STEADY_LOOKS:
+        return 1.0
+    rate = sum(each.count for each in arrivals) / sum(each.to_s - each.from_s for each in arrivals)
+    usual = [rate * (each.to_s - each.from_s) for each in arrivals]
+    squares = sum((each.count - mean) ** 2 / mean for each, mean in zip(arrivals, usual, strict=True))
+    return squares / (len(arrivals) - 1)
 
 
 def recent(window: Window, of: Demand) -> tuple[Window, Demand]:

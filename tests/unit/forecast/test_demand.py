@@ -331,9 +331,9 @@ def test_a_factor_scales_arrivals_or_the_clients_that_wait() -> None:
 def test_new_lengths_keep_their_spread_and_what_is_not_said_stays() -> None:
     after = Load(output_tokens=300.0).of(STEADY)
     assert after.output == Lengths(300.0, 0.5)
-    assert replace(after, output=STEADY.output) == STEADY
+    assert replace(after, output=STEADY.output, swing=0.0) == STEADY
     assert Load(prompt_tokens=50.0).of(STEADY).prompt == Lengths(50.0, 0.5)
-    assert Load().of(STEADY) == STEADY
+    assert replace(Load().of(STEADY), swing=0.0) == STEADY
 
 
 @pytest.mark.parametrize("field", ["rate_per_s", "scale", "prompt_tokens", "output_tokens"])
@@ -360,3 +360,26 @@ def test_a_long_window_is_played_from_its_last_part_however_rarely_it_was_scrape
         assert STEADY_LOOKS <= len(part.snapshots) <= 16
         assert part.end_s == long.end_s
         assert wanted.rate_per_s == pytest.approx(demand(long).rate_per_s)
+
+
+# Other whiles
+
+
+def came(of: Demand, draws: int = 300) -> list[int]:
+    return [len(of.requests(np.random.default_rng(seed), longest=4096).requests) for seed in range(draws)]
+
+
+def test_a_while_to_come_has_other_arrivals_by_chance_and_one_that_was_has_its_own() -> None:
+    """Two whiles of 200 Poisson arrivals each differ by a tenth; bursts make it more."""
+    known = replace(STEADY, observed=200.0)
+    assert set(came(known)) == {60}
+    for burstiness in (1.0, 4.0):
+        to_come = came(Load().of(replace(known, burstiness=burstiness)))
+        assert np.std(to_come) / np.mean(to_come) == pytest.approx((2 * burstiness / 200) ** 0.5, rel=0.15)
+
+
+def test_bursts_are_seen_in_how_counts_differ() -> None:
+    calm = demand(seen(finished="0 50 100 150 200 250 300 350", running="20x8", waiting="0x8"))
+    bursts = demand(seen(finished="0 10 100 110 200 210 300 310", running="20x8", waiting="0x8"))
+    assert calm.burstiness < 0.1
+    assert bursts.burstiness > 10
