@@ -107,6 +107,7 @@ class _Seen:
 
     from_s: float
     to_s: float
+    gaps_are_steps: bool
     ttfts: list[float] = field(default_factory=list)
     answers: list[tuple[float, float, float, int]] = field(default_factory=list)
     gaps: list[tuple[float, int]] = field(default_factory=list)
@@ -118,14 +119,17 @@ class _Seen:
     def _counts(self, at_s: float) -> bool:
         return self.from_s <= at_s < self.to_s
 
-    def step(self, at_s: float, duration_s: float, prompt_tokens: int, decode_tokens: int) -> None:
-        """Nothing to note."""
+    def step(self, at_s: float, duration_s: float, prompt_tokens: int, decode_tokens: int) -> None:  # noqa: ARG002
+        """A gap, where the engine takes steps for gaps: those without prompts."""
+        if self.gaps_are_steps and not prompt_tokens and self._counts(at_s):
+            self.gaps.append((duration_s, 1))
 
     def tokens(self, at_s: float, gap_s: float, count: int) -> None:
         """Further tokens."""
         if self._counts(at_s):
             self.tokens_out += count
-            self.gaps.append((gap_s, count))
+            if not self.gaps_are_steps:
+                self.gaps.append((gap_s, count))
 
     def first_token(self, request: Request, at_s: float, queue_s: float, ttft_s: float) -> None:  # noqa: ARG002
         """A first token."""
@@ -156,14 +160,17 @@ def play(
     sample: Sample,
     span: tuple[float, float],
     front_end_s: float = 0.0,
+    *,
+    gaps_are_steps: bool = False,
 ) -> Run:
     """Play a sample and tell what happened in `span`.
 
-    `front_end_s` passes outside the scheduler before a first token. Requests that this server could never take are left
-    out, as it would refuse them.
+    `front_end_s` passes outside the scheduler before a first token. `gaps_are_steps` is of engines that tell how long a
+    decode step takes in place of what a client waits for its next token. Requests that this server could never take are
+    left out, as it would refuse them.
     """
     from_s, to_s = span
-    seen = _Seen(from_s, to_s)
+    seen = _Seen(from_s, to_s, gaps_are_steps)
     requests = [request for request in sample.requests if rules.takes(request)]
     replica = Replica(rules, step_time, seen, start_s=min([from_s, *(r.arrival_s for r in sample.requests[:1])]))
     for request in requests:

@@ -15,7 +15,7 @@ from perfagent.domain.knob import Change, EffectiveConfig, Knob, LaunchConfig
 from perfagent.domain.machine import CPU, Machine
 from perfagent.domain.metric import Metric
 from perfagent.domain.window import Window, observed
-from perfagent.engines.habits import whole
+from perfagent.engines.habits import Moment, whole
 from perfagent.forecast import server as servers
 from perfagent.forecast.demand import Demand, Load, demand, recent
 from perfagent.forecast.fitted import Fitted, fitted
@@ -254,7 +254,8 @@ class _Luck:
         sample = demand.requests(
             np.random.default_rng(self.seed), longest=longest, before_s=of.before_s if demand.present else 0.0
         )
-        return play(rules, step_time, sample, demand.span, self.front_end_s)
+        per_step = server.habits.moments.get(Metric.ITL) is Moment.STEP
+        return play(rules, step_time, sample, demand.span, self.front_end_s, gaps_are_steps=per_step)
 
 
 _Runs = Sequence[Run]
