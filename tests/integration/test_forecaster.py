@@ -6,11 +6,13 @@ import pytest
 
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Change, Knob, change_of
-from perfagent.forecast import Case, Figure, Forecaster, Load, Predicted, Prediction
+from perfagent.domain.window import Window
+from perfagent.forecast import Case, Figure, Forecaster, Load, Predicted, Prediction, case
 from perfagent.forecast.demand import demand
 from perfagent.forecast.measured import measured
 from perfagent.forecast.predict import LONGEST_BEFORE_S
-from support.watched import known, window
+from support import fleets
+from support.watched import EMULATED, L40S, config, known, window
 
 SLOW = 1.3
 """So much longer than a data sheet lets expect do the emulated servers' steps take; the forecast is not told."""
@@ -45,6 +47,13 @@ def roomy() -> Prediction:
 
 def says(value: float, low: float, high: float, now: float | None = 1.0, elasticity: float | None = 1.0) -> Predicted:
     return Predicted.of(Figure.E2E_MEAN, value, (low, high), now, value, elasticity)
+
+
+def at_work(seen: Window) -> Window:
+    """But for its beginning, in which the server was empty."""
+    late = seen.between(seen.start_s + 12, seen.end_s)
+    assert late is not None
+    return late
 
 
 # What an answer means
@@ -121,6 +130,13 @@ def test_today_is_measured_and_played() -> None:
         told = figures[figure]
         assert told.now == now[figure]
         assert told.twin_now == pytest.approx(now[figure], rel=0.1)
+
+
+def test_today_is_all_that_was_watched_and_not_only_what_is_played() -> None:
+    seen, flags = at_work(window("--max-num-seqs=64", rate_per_s=8.0, slowness=SLOW)), ("--max-num-seqs=64",)
+    of = case(seen, config(*flags), fleets.launch(EMULATED, *flags), L40S)
+    assert of.window.span_s < seen.span_s
+    assert of.now == measured(seen, (0.0, seen.span_s))
 
 
 def test_without_a_change_today_is_what_comes() -> None:
@@ -228,9 +244,8 @@ def test_a_server_that_was_empty_counts_from_when_it_has_filled_up() -> None:
 
 def test_a_server_that_was_not_empty_counts_from_the_beginning_and_is_filled_before() -> None:
     whole = server(64)
-    late = whole.window.between(whole.window.start_s + 12, whole.window.end_s)
-    assert late is not None
-    of = Case(late, whole.server, demand(late), whole.fitted)
+    late = at_work(whole.window)
+    of = Case(late, whole.server, demand(late), whole.fitted, whole.now)
     assert of.demand.present > 0
     assert of.demand.span[0] == 0.0
     lifetime_s = measured(late, of.demand.span)[Figure.E2E_MEAN]

@@ -115,6 +115,8 @@ class Case:
     server: Server
     demand: Demand
     fitted: Fitted
+    now: Mapping[Figure, float]
+    """Today's figures, of all that was watched and not only of the part that is played."""
 
     @property
     def before_s(self) -> float:
@@ -141,8 +143,8 @@ def case(
     server = servers.known(window, config, launch, machine)
     wanted = demand(window)
     found = fitted(window, server, wanted, recall(server))
-    part, wanted = recent(window, wanted)
-    return Case(part, server, wanted, found)
+    part, played = recent(window, wanted)
+    return Case(part, server, played, found, measured(window, wanted.span))
 
 
 class Forecaster:
@@ -196,12 +198,11 @@ class Forecaster:
             if turn < nudged:
                 slower.append(self.after(turn, server, demand, NUDGE))
         progress(1.0)
-        now = measured(of.window, of.demand.span)
         return Prediction(
             change,
             load if isinstance(load, Load) else NOTHING,
             {
-                figure: _predicted(figure, runs, today, slower, now.get(figure), self._widening)
+                figure: _predicted(figure, runs, today, slower, of.now.get(figure), self._widening)
                 for figure in Figure
                 if any(figure in run.figures for run in runs)
             },
