@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from statistics import pstdev
 
@@ -10,7 +11,7 @@ from perfagent.domain.window import Window
 from perfagent.forecast import Case, Figure, Forecaster, Load, Predicted, Prediction, case
 from perfagent.forecast.demand import demand
 from perfagent.forecast.measured import measured
-from perfagent.forecast.predict import LONGEST_BEFORE_S
+from perfagent.forecast.predict import LONGEST_BEFORE_S, WAITED
 from support import fleets
 from support.watched import EMULATED, L40S, config, known, window
 
@@ -137,6 +138,16 @@ def test_today_is_all_that_was_watched_and_not_only_what_is_played() -> None:
     of = case(seen, config(*flags), fleets.launch(EMULATED, *flags), L40S)
     assert of.window.span_s < seen.span_s
     assert of.now == measured(seen, (0.0, seen.span_s))
+
+
+def test_a_queue_that_grows_has_no_size_and_what_is_served_meanwhile_has() -> None:
+    """How long it grows hangs on how long one looks; a server that was empty is shown for as long as it was watched."""
+    whole = server(6)
+    late = at_work(whole.window)
+    overloaded = Forecaster(replace(whole, window=late, demand=demand(late))).predict(seats(2), draws=FEW).figures
+    assert all(overloaded[figure].direction_only for figure in WAITED)
+    assert not overloaded[Figure.THROUGHPUT].direction_only
+    assert not pinned(2).figures[Figure.WAITING].direction_only
 
 
 def test_without_a_change_today_is_what_comes() -> None:

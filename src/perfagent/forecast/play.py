@@ -56,6 +56,8 @@ class Run:
     answers: NDArray[np.float64]
     """A row per request answered: seconds to the first token, per further token and in all, and its tokens."""
     span_s: float
+    queue_growth: float
+    """Requests by which more wait in the last third of the part that counts than in its first."""
 
     def value(self, objective: Objective) -> float | None:
         """The figure that the objective is about; its share of observations within the target where it asks for one.
@@ -198,7 +200,8 @@ def play(
         figures[Figure.ITL_P95] = _quantile(gaps[:, 0], gaps[:, 1], 0.95)
     if len(answers):
         figures[Figure.E2E_MEAN] = float(answers[:, 2].mean())
-    return Run(figures, ttfts, gaps, answers, to_s - from_s)
+    first, last = (float(part.mean()) for part in (gauges[: LOOKS // 3, 1], gauges[-LOOKS // 3 :, 1]))
+    return Run(figures, ttfts, gaps, answers, to_s - from_s, last - first)
 
 
 def _quantile(values: NDArray[np.float64], weights: NDArray[np.float64], q: float) -> float:

@@ -44,6 +44,8 @@ ENDS = (0.05, 0.95)
 NOTHING = Load()
 INTERPOLATED = frozenset({Figure.TTFT_P50, Figure.TTFT_P95, Figure.ITL_P95})
 """Figures that servers tell only as closely as their buckets are."""
+WAITED = frozenset({Figure.TTFT_MEAN, Figure.TTFT_P50, Figure.TTFT_P95, Figure.E2E_MEAN, Figure.WAITING})
+"""Figures that grow as long as a queue does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Predicted:
     """By how many per cent the figure grows when every step takes one per cent longer."""
 
     direction_only: bool
-    """So near a critical load that the size of the effect cannot be told."""
+    """So near a critical load, or beyond it, that the size of the effect cannot be told."""
     direction: str
     """`up`, `down`, or `either` where the interval holds today's value; `unknown` where nothing tells that."""
 
@@ -75,11 +77,13 @@ class Predicted:
         now: float | None,
         twin_now: float | None,
         elasticity: float | None,
+        *,
+        endless: bool = False,
     ) -> Self:
-        """What the interval and the elasticity amount to."""
+        """What the interval and the elasticity amount to; an endless figure depends on how long one looks."""
         low, high = interval
         steep = elasticity is not None and abs(elasticity) > CRITICAL
-        vague = steep or (high > figure.negligible and high > WIDE * low)
+        vague = endless or steep or (high > figure.negligible and high > WIDE * low)
         # what a server tells of a quantile is as coarse as its buckets
         against = twin_now if figure in INTERPOLATED else now
         side = "unknown" if against is None else "up" if low > against else "down" if high < against else "either"
@@ -198,11 +202,20 @@ class Forecaster:
             if turn < nudged:
                 slower.append(self.after(turn, server, demand, NUDGE))
         progress(1.0)
+        growing = isinstance(load, Load) and of.demand.present > 0 and _queue_grows(runs)
         return Prediction(
             change,
             load if isinstance(load, Load) else NOTHING,
             {
-                figure: _predicted(figure, runs, today, slower, of.now.get(figure), self._widening)
+                figure: _predicted(
+                    figure,
+                    runs,
+                    today,
+                    slower,
+                    of.now.get(figure),
+                    self._widening,
+                    endless=growing and figure in WAITED,
+                )
                 for figure in Figure
                 if any(figure in run.figures for run in runs)
             },
@@ -262,8 +275,21 @@ class _Luck:
 _Runs = Sequence[Run]
 
 
+def _queue_grows(runs: _Runs) -> bool:
+    """In nearly every draw, so it is no luck: more comes than is served."""
+    grown = [run.queue_growth for run in runs]
+    return float(np.quantile(grown, ENDS[0])) > 0 and float(np.median(grown)) > Figure.WAITING.negligible
+
+
 def _predicted(
-    figure: Figure, runs: _Runs, today: _Runs, nudged: _Runs, now: float | None, widening: float
+    figure: Figure,
+    runs: _Runs,
+    today: _Runs,
+    nudged: _Runs,
+    now: float | None,
+    widening: float,
+    *,
+    endless: bool = False,
 ) -> Predicted:
     """The draws' median and interval. What the twin gets wrong about today it may get wrong about tomorrow."""
     after = np.array([run.figures[figure] for run in runs if figure in run.figures])
@@ -279,7 +305,7 @@ def _predicted(
     ]
     slopes = [log(slow / run) / log(NUDGE) for run, slow in pairs if run > 0 and slow > 0]
     elasticity = float(np.median(slopes)) if slopes else None
-    return Predicted.of(figure, value, (min(low, value), max(high, value)), now, twin_now, elasticity)
+    return Predicted.of(figure, value, (min(low, value), max(high, value)), now, twin_now, elasticity, endless=endless)
 
 
 def wider(middle: float, interval: tuple[float, float], power: float) -> tuple[float, float]:

@@ -140,3 +140,10 @@ def test_a_gap_is_what_the_engine_tells_a_step_or_what_a_client_waits() -> None:
     )
     assert steps == pytest.approx(0.01)
     assert gaps > 1.1 * steps
+
+
+def test_a_queue_grows_where_more_comes_than_is_served() -> None:
+    many = [request(f"r{turn}", 0.02 * turn, tokens=10) for turn in range(200)]
+    few = [request(f"r{turn}", 0.2 * turn, tokens=10) for turn in range(20)]
+    assert played(*many, of=rules(seats=1), to_s=4.0).queue_growth > 10
+    assert played(*few, of=rules(seats=1), to_s=4.0).queue_growth == pytest.approx(0, abs=1)
