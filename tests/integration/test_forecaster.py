@@ -11,7 +11,7 @@ from perfagent.domain.window import Window
 from perfagent.forecast import Case, Figure, Forecaster, Load, Predicted, Prediction, case
 from perfagent.forecast.demand import demand
 from perfagent.forecast.measured import measured
-from perfagent.forecast.predict import LONGEST_BEFORE_S, WAITED
+from perfagent.forecast.predict import INTERPOLATED, LONGEST_BEFORE_S, WAITED
 from support import fleets
 from support.watched import EMULATED, L40S, config, known, window
 
@@ -151,11 +151,12 @@ def test_a_queue_that_grows_has_no_size_and_what_is_served_meanwhile_has() -> No
 
 
 def test_without_a_change_today_is_what_comes() -> None:
+    """As the server tells it, and where it tells only a bucket, as the twin does."""
     for figure, told in pinned(4).figures.items():
         assert told.twin_now is not None
-        assert told.low <= told.twin_now <= told.high, figure
-    throughput = pinned(4).figures[Figure.THROUGHPUT]
-    assert throughput.value == pytest.approx(throughput.twin_now, rel=0.05)
+        today = told.twin_now if figure in INTERPOLATED or told.now is None else told.now
+        assert told.low <= today <= told.high, figure
+        assert told.value == pytest.approx(today, rel=0.1), figure
 
 
 def test_a_saturated_server_s_throughput_falls_as_its_steps_grow_and_a_roomy_one_s_does_not() -> None:
@@ -175,7 +176,7 @@ def test_near_a_critical_load_the_wait_is_told_as_a_direction_only() -> None:
 
 @pytest.mark.parametrize(("now", "then"), [(4, 2), (6, 12)])
 def test_an_emulated_server_with_another_seat_limit_does_what_was_predicted(now: int, then: int) -> None:
-    found = asker(now).predict(seats(then), draws=10).figures
+    found = asker(now).predict(seats(then), draws=30).figures
     true = measured(window(f"--max-num-seqs={then}", rate_per_s=4.0, slowness=SLOW), server(now).demand.span)
     for figure in (Figure.THROUGHPUT, Figure.ITL_MEAN, Figure.TTFT_MEAN, Figure.RUNNING, Figure.E2E_MEAN):
         assert found[figure].low <= true[figure] <= found[figure].high, figure

@@ -281,6 +281,16 @@ def _queue_grows(runs: _Runs) -> bool:
     return float(np.quantile(grown, ENDS[0])) > 0 and float(np.median(grown)) > Figure.WAITING.negligible
 
 
+def carried(value: float, now: float, twin_now: float) -> float:
+    """What the twin says, times what its error about today makes of it.
+
+    What stays as it is keeps its error, which is known; what becomes something else may have another. So the error is
+    taken over as far as the figures are alike, as the smaller's share of the larger.
+    """
+    alike = min(value / twin_now, twin_now / value)
+    return value * exp(alike * log(now / twin_now))
+
+
 def _predicted(
     figure: Figure,
     runs: _Runs,
@@ -291,13 +301,18 @@ def _predicted(
     *,
     endless: bool = False,
 ) -> Predicted:
-    """The draws' median and interval. What the twin gets wrong about today it may get wrong about tomorrow."""
+    """The draws' median and interval, corrected by what the twin gets wrong about today.
+
+    How far it is wrong about today it may be wrong about tomorrow, so the correction narrows nothing.
+    """
     after = np.array([run.figures[figure] for run in runs if figure in run.figures])
     before = [run.figures[figure] for run in today if figure in run.figures]
     twin_now = float(np.median(before)) if before else None
     value = float(np.median(after))
-    if figure not in INTERPOLATED and now and twin_now:
-        after = after * np.exp(log(twin_now / now) * np.random.default_rng(len(after)).standard_normal(len(after)))
+    if figure not in INTERPOLATED and now and twin_now and value:
+        corrected = min(carried(value, now, twin_now), figure.most)
+        errors = log(twin_now / now) * np.random.default_rng(len(after)).standard_normal(len(after))
+        value, after = corrected, after * corrected / value * np.exp(errors)
     low, high = (float(q) for q in np.quantile(after, ENDS))
     low, high = (min(end, figure.most) for end in wider(value, (low, high), widening))
     pairs = [
