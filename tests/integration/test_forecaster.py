@@ -141,7 +141,7 @@ def test_today_is_all_that_was_watched_and_not_only_what_is_played() -> None:
 
 
 def test_a_queue_that_grows_has_no_size_and_what_is_served_meanwhile_has() -> None:
-    """How long it grows hangs on how long one looks; a server that was empty is shown for as long as it was watched."""
+    """How long waits become hangs on how long one looks; one that was empty is shown for as long as it was watched."""
     whole = server(6)
     late = at_work(whole.window)
     overloaded = Forecaster(replace(whole, window=late, demand=demand(late))).predict(seats(2), draws=FEW).figures

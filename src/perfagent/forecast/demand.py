@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
 from math import inf, log
+from typing import Self
 
 import numpy as np
 from scipy.optimize import minimize
@@ -92,6 +93,13 @@ class Demand:
         """The part that counts, in seconds from the window's beginning: once the server has filled up."""
         return (0.0 if self.present else self.until_s / 4), self.until_s
 
+    def to_come(self) -> Self:
+        """The same in a while to come, as long as the one that was watched.
+
+        By chance alone two such whiles differ, and the more the burstier clients are.
+        """
+        return replace(self, swing=(2 * self.burstiness / max(self.observed, 1.0)) ** 0.5)
+
     @property
     def pairs_per_token(self) -> float:
         """Query-key pairs of a mean prompt token that is computed: its share of the prompt before it."""
@@ -160,11 +168,7 @@ class Load:
             raise InvalidInput("a load changes by a rate or by a factor, not by both")
 
     def of(self, demand: Demand) -> Demand:
-        """The demand after the change, in a while to come as long as the one that was watched.
-
-        By chance alone two such whiles differ, and the more the burstier clients are.
-        """
-        swing = (2 * demand.burstiness / max(demand.observed, 1.0)) ** 0.5
+        """The demand after the change."""
         arrivals = demand.arrivals
         if self.rate_per_s is not None:
             arrivals = (Arrivals(0.0, demand.until_s, self.rate_per_s * demand.until_s, counted=False),)
@@ -177,7 +181,7 @@ class Load:
             clients = None
         elif clients is not None and self.scale is not None:
             clients = max(1, round(self.scale * clients))
-        return replace(demand, arrivals=arrivals, prompt=prompt, output=output, clients=clients, swing=swing)
+        return replace(demand, arrivals=arrivals, prompt=prompt, output=output, clients=clients)
 
 
 def demand(window: Window) -> Demand:

@@ -188,12 +188,12 @@ class Forecaster:
     ) -> Prediction:
         """Figures after the change, beside today's; `nudged` draws tell how steep they are.
 
-        `load` changes today's, or takes its place.
+        `load` changes today's for a while to come, or takes its place and is known.
 
         Raises `InvalidInput` where the server would not start with the change, or nobody can tell.
         """
         of, server = self.of, servers.changed(self.of.server, change)
-        demand = load.of(of.demand) if isinstance(load, Load) else load
+        demand = load.of(of.demand).to_come() if isinstance(load, Load) else load
         runs, today, slower = [], [], []
         for turn in range(draws):
             progress(turn / draws)
@@ -202,7 +202,7 @@ class Forecaster:
             if turn < nudged:
                 slower.append(self.after(turn, server, demand, NUDGE))
         progress(1.0)
-        growing = isinstance(load, Load) and of.demand.present > 0 and _queue_grows(runs)
+        growing = demand.present > 0 and _queue_grows(runs)
         return Prediction(
             change,
             load if isinstance(load, Load) else NOTHING,

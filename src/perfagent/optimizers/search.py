@@ -97,10 +97,10 @@ def search(
         screened, asked = sorted([*found, *screened], key=lambda one: _preference(*one)), asked + more_asked
     best = [candidate for gain, candidate in screened if gain > 0][: effort.finalists]
     best += [candidate for _, candidate in screened if candidate.by_rule and candidate not in best][: effort.doubtful]
-    sure, doubtful = [], []
+    sure, doubtful, load = [], [], forecaster.of.demand
     for turn, candidate in enumerate(best):
         progress(0.7 + 0.3 * turn / len(best))
-        prediction = forecaster.predict(candidate.change, draws=effort.draws)
+        prediction = forecaster.predict(candidate.change, load, draws=effort.draws)
         gains = _gains(prediction, objectives)
         gain, chance = float(np.median(gains)), float((gains > 0).mean())
         if not _keeps(prediction, objectives) or chance <= 1 - SURE:
@@ -137,7 +137,8 @@ def _screened(
     """
     if not candidates:
         return [], [], 0
-    unchanged = [run.figures for run in forecaster.predict((), draws=draws, nudged=0).runs]
+    load = forecaster.of.demand  # the same arrivals for every candidate and for today
+    unchanged = [run.figures for run in forecaster.predict((), load, draws=draws, nudged=0).runs]
     asked = 0
     found: list[tuple[float, Candidate]] = []
     breaking: list[tuple[float, Candidate]] = []
@@ -149,7 +150,7 @@ def _screened(
         if knob in still and not candidate.by_rule:
             continue
         try:
-            prediction = forecaster.predict(candidate.change, draws=draws, nudged=0)
+            prediction = forecaster.predict(candidate.change, load, draws=draws, nudged=0)
         except InvalidInput:
             continue
         asked += 1

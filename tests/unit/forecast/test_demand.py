@@ -331,9 +331,9 @@ def test_a_factor_scales_arrivals_or_the_clients_that_wait() -> None:
 def test_new_lengths_keep_their_spread_and_what_is_not_said_stays() -> None:
     after = Load(output_tokens=300.0).of(STEADY)
     assert after.output == Lengths(300.0, 0.5)
-    assert replace(after, output=STEADY.output, swing=0.0) == STEADY
+    assert replace(after, output=STEADY.output) == STEADY
     assert Load(prompt_tokens=50.0).of(STEADY).prompt == Lengths(50.0, 0.5)
-    assert replace(Load().of(STEADY), swing=0.0) == STEADY
+    assert Load().of(STEADY) == STEADY
 
 
 @pytest.mark.parametrize("field", ["rate_per_s", "scale", "prompt_tokens", "output_tokens"])
@@ -374,7 +374,7 @@ def test_a_while_to_come_has_other_arrivals_by_chance_and_one_that_was_has_its_o
     known = replace(STEADY, observed=200.0)
     assert set(came(known)) == {60}
     for burstiness in (1.0, 4.0):
-        to_come = came(Load().of(replace(known, burstiness=burstiness)))
+        to_come = came(replace(known, burstiness=burstiness).to_come())
         assert np.std(to_come) / np.mean(to_come) == pytest.approx((2 * burstiness / 200) ** 0.5, rel=0.15)
 
 
