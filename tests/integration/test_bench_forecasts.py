@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from perfagent.bench.forecasts import Compared, accuracy, compare, siblings
+from perfagent.bench.accuracy import Compared, accuracy
+from perfagent.bench.forecasts import compare, groups, siblings
 from perfagent.cli.main import app
 from perfagent.domain.knob import Knob
 from perfagent.forecast import Figure
@@ -39,17 +40,20 @@ def test_a_flag_that_would_have_to_be_taken_away_foretells_nothing() -> None:
     assert compare(kv80, medium) == []
 
 
-ONE = Compared("a", "b", (), True, True, Figure.THROUGHPUT, 110.0, 100.0, 120.0, 100.0, False)
+ONE = Compared("a", "b", (), True, True, Figure.THROUGHPUT, 110.0, 100.0, 120.0, 100.0, False, 80.0, 160.0)
 
 
 def test_accuracy_is_of_what_was_told_and_intervals_of_all() -> None:
     missed = replace(ONE, predicted=150.0, low=140.0, high=160.0)
     vague = replace(ONE, predicted=900.0, low=10.0, high=9000.0, direction_only=True)
-    rows = {(row.group, row.figure): row for row in accuracy([ONE, missed, vague])}
+    rows = {(row.group, row.figure): row for row in accuracy(groups([ONE, missed, vague]))}
     row = rows["kernels unchanged", Figure.THROUGHPUT]
     assert (row.forecasts, row.told) == (3, 2)
     assert row.median_error == pytest.approx(0.3)
     assert row.holds.value == pytest.approx(2 / 3)
+    assert row.goal == 0.05
+    assert row.unchanged_error == pytest.approx(0.2)
+    assert row.in_proportion_error == pytest.approx(0.6)
     assert rows["same load, kernels unchanged", Figure.THROUGHPUT].forecasts == 3
     assert ("data type changed", Figure.THROUGHPUT) not in rows
 

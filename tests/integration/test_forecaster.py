@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from statistics import pstdev
 
@@ -6,11 +7,13 @@ import pytest
 
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Change, Knob, change_of
-from perfagent.forecast import Case, Figure, Forecaster, Load, Predicted, Prediction
+from perfagent.domain.window import Window
+from perfagent.forecast import Case, Figure, Forecaster, Load, Predicted, Prediction, case
 from perfagent.forecast.demand import demand
 from perfagent.forecast.measured import measured
-from perfagent.forecast.predict import LONGEST_BEFORE_S
-from support.watched import known, window
+from perfagent.forecast.predict import INTERPOLATED, LONGEST_BEFORE_S, WAITED
+from support import fleets
+from support.watched import EMULATED, L40S, config, known, window
 
 SLOW = 1.3
 """So much longer than a data sheet lets expect do the emulated servers' steps take; the forecast is not told."""
@@ -45,6 +48,13 @@ def roomy() -> Prediction:
 
 def says(value: float, low: float, high: float, now: float | None = 1.0, elasticity: float | None = 1.0) -> Predicted:
     return Predicted.of(Figure.E2E_MEAN, value, (low, high), now, value, elasticity)
+
+
+def at_work(seen: Window) -> Window:
+    """But for its beginning, in which the server was empty."""
+    late = seen.between(seen.start_s + 12, seen.end_s)
+    assert late is not None
+    return late
 
 
 # What an answer means
@@ -123,12 +133,30 @@ def test_today_is_measured_and_played() -> None:
         assert told.twin_now == pytest.approx(now[figure], rel=0.1)
 
 
+def test_today_is_all_that_was_watched_and_not_only_what_is_played() -> None:
+    seen, flags = at_work(window("--max-num-seqs=64", rate_per_s=8.0, slowness=SLOW)), ("--max-num-seqs=64",)
+    of = case(seen, config(*flags), fleets.launch(EMULATED, *flags), L40S)
+    assert of.window.span_s < seen.span_s
+    assert of.now == measured(seen, (0.0, seen.span_s))
+
+
+def test_a_queue_that_grows_has_no_size_and_what_is_served_meanwhile_has() -> None:
+    """How long waits become hangs on how long one looks; one that was empty is shown for as long as it was watched."""
+    whole = server(6)
+    late = at_work(whole.window)
+    overloaded = Forecaster(replace(whole, window=late, demand=demand(late))).predict(seats(2), draws=FEW).figures
+    assert all(overloaded[figure].direction_only for figure in WAITED)
+    assert not overloaded[Figure.THROUGHPUT].direction_only
+    assert not pinned(2).figures[Figure.WAITING].direction_only
+
+
 def test_without_a_change_today_is_what_comes() -> None:
+    """As the server tells it, and where it tells only a bucket, as the twin does."""
     for figure, told in pinned(4).figures.items():
         assert told.twin_now is not None
-        assert told.low <= told.twin_now <= told.high, figure
-    throughput = pinned(4).figures[Figure.THROUGHPUT]
-    assert throughput.value == pytest.approx(throughput.twin_now, rel=0.05)
+        today = told.twin_now if figure in INTERPOLATED or told.now is None else told.now
+        assert told.low <= today <= told.high, figure
+        assert told.value == pytest.approx(today, rel=0.1), figure
 
 
 def test_a_saturated_server_s_throughput_falls_as_its_steps_grow_and_a_roomy_one_s_does_not() -> None:
@@ -148,7 +176,7 @@ def test_near_a_critical_load_the_wait_is_told_as_a_direction_only() -> None:
 
 @pytest.mark.parametrize(("now", "then"), [(4, 2), (6, 12)])
 def test_an_emulated_server_with_another_seat_limit_does_what_was_predicted(now: int, then: int) -> None:
-    found = asker(now).predict(seats(then), draws=10).figures
+    found = asker(now).predict(seats(then), draws=30).figures
     true = measured(window(f"--max-num-seqs={then}", rate_per_s=4.0, slowness=SLOW), server(now).demand.span)
     for figure in (Figure.THROUGHPUT, Figure.ITL_MEAN, Figure.TTFT_MEAN, Figure.RUNNING, Figure.E2E_MEAN):
         assert found[figure].low <= true[figure] <= found[figure].high, figure
@@ -228,9 +256,8 @@ def test_a_server_that_was_empty_counts_from_when_it_has_filled_up() -> None:
 
 def test_a_server_that_was_not_empty_counts_from_the_beginning_and_is_filled_before() -> None:
     whole = server(64)
-    late = whole.window.between(whole.window.start_s + 12, whole.window.end_s)
-    assert late is not None
-    of = Case(late, whole.server, demand(late), whole.fitted)
+    late = at_work(whole.window)
+    of = Case(late, whole.server, demand(late), whole.fitted, whole.now)
     assert of.demand.present > 0
     assert of.demand.span[0] == 0.0
     lifetime_s = measured(late, of.demand.span)[Figure.E2E_MEAN]

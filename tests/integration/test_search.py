@@ -222,7 +222,8 @@ def test_an_objective_that_is_missed_already_holds_nothing_up() -> None:
 def test_with_objectives_on_latency_better_is_what_keeps_them() -> None:
     wanted = Objective(SloMetric.TTFT, 1.0, share=0.9)
     first = tuned(*PINNED, objectives=(wanted,)).proposals[0]
-    after = asker(*PINNED).predict(first.change, draws=QUICK.draws, nudged=0)
+    of = asker(*PINNED)
+    after = of.predict(first.change, of.of.demand, draws=QUICK.draws, nudged=0)
     assert all(holds(run, wanted) for run in after.runs)
     assert not any(holds(run, wanted) for run in after.today)
 

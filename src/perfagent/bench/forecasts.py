@@ -5,70 +5,24 @@ what comes out is held against the second one's own metrics.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import permutations
 from pathlib import Path
-from statistics import median
 
+from perfagent.bench.accuracy import Compared, Pair, foretold
 from perfagent.bench.cores import over_cores
-from perfagent.bench.interval import Measured, share
 from perfagent.bench.recorded import meta_of
 from perfagent.collectors.recording import Recording, read_recording, view
 from perfagent.domain.errors import AgentError, InvalidInput
 from perfagent.domain.knob import Change, Knob, change_of
 from perfagent.domain.metric import Metric
 from perfagent.domain.window import increase, resets
-from perfagent.forecast import Case, Figure, Forecaster, case
+from perfagent.forecast import Case, case
 from perfagent.forecast.measured import measured
 from perfagent.forecast.server import PLAYED
 
-COMPARED = (Figure.THROUGHPUT, Figure.ITL_MEAN, Figure.TTFT_MEAN, Figure.E2E_MEAN)
-"""Figures that servers tell exactly."""
 FEWEST_ANSWERS = 20
 """A recording with fewer tells too little to be held against."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One figure of one forecast beside what came."""
-
-    before: str
-    after: str
-    change: Change
-    same_load: bool
-    same_types: bool
-    """Weights and cache keep their data types, so the kernels are the same."""
-    figure: Figure
-    predicted: float
-    low: float
-    high: float
-    real: float
-    direction_only: bool
-
-    @property
-    def error(self) -> float:
-        """Relative, with its sign."""
-        return self.predicted / self.real - 1
-
-    @property
-    def holds(self) -> bool:
-        """Whether the 90 % interval does."""
-        return self.low <= self.real <= self.high
-
-
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """Of one figure, over a group of forecasts."""
-
-    group: str
-    figure: Figure
-    forecasts: int
-    told: int
-    """Those whose size was told, and not only their direction; the error is theirs."""
-    median_error: float | None
-    holds: Measured
-    """Of all intervals, 90 % wide."""
 
 
 def siblings(root: Path) -> list[tuple[Path, Path]]:
@@ -91,46 +45,26 @@ def compare(before: Path, after: Path) -> list[Compared]:
     """What the first foretells of the second; nothing where it tells too little, or the change cannot be played."""
     try:
         known, other = _case(before), _case(after)
-        change = _difference(known, other)
-        found = Forecaster(known).predict(change, other.demand)
-    except AgentError:
-        return []
-    real = measured(other.window, other.demand.span)
-    return [
-        Compared(
+        pair = Pair(
             f"{before.parent.name}/{before.name}",
             after.name,
-            change,
             _load(before) == _load(after),
             known.server.types == other.server.types,
-            figure,
-            told.value,
-            told.low,
-            told.high,
-            real[figure],
-            told.direction_only,
         )
-        for figure in COMPARED
-        if (told := found.figures.get(figure)) is not None and real.get(figure)
-    ]
+        real = measured(other.window, other.demand.span)
+        return foretold(pair, known, _difference(known, other), other.demand, real)
+    except AgentError:
+        return []
 
 
-def accuracy(compared: Sequence[Compared]) -> list[Accuracy]:
-    """By group and figure."""
-    groups = {
+def groups(compared: Sequence[Compared]) -> dict[str, list[Compared]]:
+    """By what differs between the two recordings."""
+    return {
         "kernels unchanged": [one for one in compared if one.same_types],
         "data type changed": [one for one in compared if not one.same_types],
         "same load, kernels unchanged": [one for one in compared if one.same_types and one.same_load],
         "same load, data type changed": [one for one in compared if not one.same_types and one.same_load],
     }
-    return [_accuracy(name, figure, group) for name, group in groups.items() for figure in COMPARED if group]
-
-
-def _accuracy(name: str, figure: Figure, group: Sequence[Compared]) -> Accuracy:
-    of = [one for one in group if one.figure is figure]
-    told = [abs(one.error) for one in of if not one.direction_only]
-    middle = median(told) if told else None
-    return Accuracy(name, figure, len(of), len(told), middle, share(sum(one.holds for one in of), len(of)))
 
 
 def _difference(known: Case, other: Case) -> Change:

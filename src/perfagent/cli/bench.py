@@ -10,8 +10,9 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from perfagent.bench import emulated, forecasts
+from perfagent.bench.accuracy import Compared, accuracy
 from perfagent.bench.evidence import needed
-from perfagent.bench.forecasts import accuracy, compare_all, siblings
 from perfagent.bench.outcome import Outcome
 from perfagent.bench.quiet import Run, Stretch, count, runs, watch_stretches
 from perfagent.bench.recorded import diagnose_recorded, labelled
@@ -77,21 +78,15 @@ def diagnosis(
 
 @bench.command()
 def twin(
-    recordings: Annotated[Path, typer.Option(help="Every two recordings below it of one server foretell each other.")],
+    recordings: Annotated[
+        Path | None, typer.Option(help="Instead: every two recordings below it of one server foretell each other.")
+    ] = None,
+    scenarios: Annotated[int, typer.Option(min=1, max=100_000, help="How many emulated servers.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same servers.")] = 0,
     output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TABLE,
 ) -> None:
-    """Foretell each recording from every other of the same server, its load taken as known, and compare."""
-    pairs = siblings(recordings)
-    if not pairs:
-        raise fail(f"below {recordings} are no two recordings of one server", Exit.WRONG_USE)
-    found = [one for each in _watched(compare_all(pairs), len(pairs), "pairs") for one in each]
-    data = {
-        "pairs": len(pairs),
-        "foretold": len({(one.before, one.after) for one in found}),
-        "accuracy": [asdict(one) for one in accuracy(found)],
-        "each": [asdict(one) | {"change": dict(one.change), "error": one.error, "holds": one.holds} for one in found],
-    }
-    emit(data, output, forecasts_table)
+    """Foretell changes of emulated servers, or recordings from one another, and compare with what came."""
+    emit(_emulated(scenarios, seed) if recordings is None else _recorded(recordings), output, forecasts_table)
 
 
 @bench.command()
@@ -132,6 +127,43 @@ def scored(outcomes: list[Outcome], *, ablation: bool = False) -> dict[str, Any]
     """Both scores, as data; with `ablation` which evidence the agent's needed."""
     both = {"agent": asdict(score(outcomes, by_agent)), "rules": asdict(score(outcomes, by_rules))}
     return both | ({"ablation": asdict(needed(outcomes))} if ablation else {})
+
+
+def _emulated(scenarios: int, seed: int) -> dict[str, Any]:
+    drawn = list(_watched(emulated.foretell_all(seed, scenarios), scenarios, "servers"))
+    answers = [one for one in drawn if one is not None]
+    compared = [one for answer in answers for one in answer.compared]
+    return {
+        "seed": seed,
+        "servers": scenarios,
+        "dropped": len(drawn) - len(answers),
+        "foretold": len({one.before for one in compared}),
+        "refused": emulated.refusals(answers),
+        "would_not_start": sum(not one.starts for one in answers),
+        "would_not_start_unseen": sum(not one.starts and one.refused is None for one in answers),
+        "accuracy": [asdict(one) for one in accuracy(emulated.groups(answers))],
+        "each": [
+            asdict(one) | {"change": dict(one.change), "compared": [_compared(each) for each in one.compared]}
+            for one in answers
+        ],
+    }
+
+
+def _recorded(recordings: Path) -> dict[str, Any]:
+    pairs = forecasts.siblings(recordings)
+    if not pairs:
+        raise fail(f"below {recordings} are no two recordings of one server", Exit.WRONG_USE)
+    compared = [one for each in _watched(forecasts.compare_all(pairs), len(pairs), "pairs") for one in each]
+    return {
+        "pairs": len(pairs),
+        "foretold": len({(one.before, one.after) for one in compared}),
+        "accuracy": [asdict(one) for one in accuracy(forecasts.groups(compared))],
+        "each": [_compared(one) for one in compared],
+    }
+
+
+def _compared(one: Compared) -> dict[str, Any]:
+    return asdict(one) | {"change": dict(one.change), "error": one.error, "holds": one.holds}
 
 
 def _quiet(watched: Iterable[Stretch | None]) -> dict[str, Any]:

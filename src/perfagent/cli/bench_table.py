@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
+from perfagent.bench.accuracy import GOAL_HOLDS
 from perfagent.cli.output import out
 
 _SHOWN_CONFUSIONS = 8
@@ -32,21 +33,32 @@ def table(data: dict[str, Any]) -> None:
 
 def forecasts_table(data: dict[str, Any]) -> None:
     """How well changes were foretold."""
-    out.print(f"{data['foretold']} of {data['pairs']} pairs of recordings could be foretold", style="bold")
+    what = f"{data['pairs']} pairs of recordings" if "pairs" in data else f"{data['servers']} emulated servers"
+    out.print(f"{data['foretold']} of {what} could be foretold", style="bold")
     told = Table(box=None, header_style="dim")
-    for column in ("", "figure", "forecasts", "size told", "median error", "90 % interval holds"):
+    for column in (
+        "", "figure", "forecasts", "size told", "median error", "goal", "“nothing changes”", "“in proportion”",
+        f"90 % interval holds, goal {GOAL_HOLDS:.0%}",
+    ):  # fmt: skip
         told.add_column(column)
     for row in data["accuracy"]:
-        error, holds = row["median_error"], row["holds"]
+        errors = (row[key] for key in ("median_error", "goal", "unchanged_error", "in_proportion_error"))
         told.add_row(
             row["group"],
             row["figure"],
             str(row["forecasts"]),
             str(row["told"]),
-            "–" if error is None else f"{error:.1%}",
-            "–" if holds["value"] is None else f"{holds['value']:.0%} ({holds['low']:.0%}–{holds['high']:.0%})",
+            *("–" if error is None else f"{error:.1%}" for error in errors),
+            _within(row["holds"], "{:.0%}"),
         )
     out.print(told)
+    for reason, count in data.get("refused", {}).items():
+        out.print(f"{count} × refused: {reason}")
+    if data.get("would_not_start"):
+        missed = data["would_not_start_unseen"]
+        out.print(
+            f"{data['would_not_start']} would not have started with the change, {missed} of them foretold all the same"
+        )
 
 
 def tuning_table(data: dict[str, Any]) -> None:

@@ -69,9 +69,11 @@ def predict(
         if change:
             engines.check(window.engine, change, config)
         machine = machine_told(seen.machine, gpu, gpus, model)
-        forecaster = Forecaster(case(window, config, seen.launch, machine), seed)
+        known = case(window, config, seen.launch, machine)
+        # a recording is asked about its own while, whose load is known
+        asked = known.demand if replay is not None and not load else _load(load)
         with working("predicting") as progress:
-            found = forecaster.predict(change, _load(load), progress=progress)
+            found = Forecaster(known, seed).predict(change, asked, progress=progress)
     except InvalidInput as wrong:
         raise fail(str(wrong), Exit.WRONG_USE) from wrong
     except AgentError as unreachable:

@@ -44,6 +44,7 @@ class Meters:
         """Whether the server ever had a request."""
         self.open: set[str] = set()
         """Requests that came in and neither finished nor went away."""
+        self._front_end_s: dict[str, float] = {}
         self._habits = habits
         self._clients = clients
         by_metric: dict[Metric, list[Buckets]] = {}
@@ -96,6 +97,7 @@ class Meters:
         self._step_size += 1
         self._prompt_done = True
         self.counters[Metric.PROMPT_TOKENS] += request.prompt_tokens
+        ttft_s += self._front_end_s.get(request.id, 0.0)
         self._observe(Moment.FIRST_TOKEN, {Metric.TTFT: ttft_s, Metric.QUEUE_TIME: queue_s})
         self._clients.first_token(at_s, ttft_s)
 
@@ -103,12 +105,13 @@ class Meters:
         """A request is complete; the emulated one always runs to the length it asked for."""
         request = record.request
         self.open.discard(request.id)
+        before_s = self._front_end_s.pop(request.id, 0.0)
         self.counters[Metric.FINISHED] += 1
         figures: dict[Metric, float] = {
             Metric.PROMPT_LENGTH: request.prompt_tokens,
             Metric.GENERATION_LENGTH: request.output_tokens,
-            Metric.TTFT: record.ttft_s,
-            Metric.E2E: record.e2e_s,
+            Metric.TTFT: before_s + record.ttft_s,
+            Metric.E2E: before_s + record.e2e_s,
             Metric.QUEUE_TIME: record.queue_s,
             Metric.PREFILL_TIME: record.prefill_s,
             Metric.DECODE_TIME: record.decode_s,
@@ -117,7 +120,7 @@ class Meters:
         if tpot_s is not None:
             figures[Metric.TPOT] = tpot_s
         self._observe(Moment.FINISH, figures)
-        self._clients.finished(record.finished_s, record.e2e_s)
+        self._clients.finished(record.finished_s, before_s + record.e2e_s)
 
     def preempted(self, request: Request, at_s: float) -> None:  # noqa: ARG002
         """A running request lost its blocks."""
@@ -130,10 +133,12 @@ class Meters:
 
     # What the server tells
 
-    def accepted(self, request: Request) -> None:
-        """A request came in."""
+    def accepted(self, request: Request, front_end_s: float = 0.0) -> None:
+        """A request came in, after so long in what stands before the scheduler."""
         self.asked = True
         self.open.add(request.id)
+        if front_end_s:
+            self._front_end_s[request.id] = front_end_s
         self._observe(Moment.ARRIVAL, {Metric.PROMPT_LENGTH: request.prompt_tokens})
 
     def refused(self, metric: Metric) -> None:
@@ -144,6 +149,7 @@ class Meters:
     def aborted(self, request_id: str) -> None:
         """A client went away."""
         self.open.discard(request_id)
+        self._front_end_s.pop(request_id, None)
         for metric in self._habits.aborted:
             self.counters[metric] += 1
 

@@ -11,7 +11,7 @@ from perfagent.emulator.page import Page
 from perfagent.emulator.setup import Machine, Setup
 from perfagent.engines import exposition
 from perfagent.engines.habits import Facts
-from perfagent.twin import Replica, Request
+from perfagent.twin import Pace, Replica, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,10 @@ class Refusal:
 
 
 class Process:
-    """A serving process; `at_s` is the fleet's time, `started_at_s` the unix time that its page tells."""
+    """A serving process; `at_s` is the fleet's time, `started_at_s` the unix time that its page tells.
+
+    Its steps take what the setup says, or what `pace` says instead.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Process:
         *,
         at_s: float,
         started_at_s: float,
+        pace: Pace | None = None,
     ) -> None:
         writing = exposition(machine.engine, machine.release, max_model_len=setup.max_len)
         histograms = [(family.metric, family.edges) for family in writing.families if family.type == "histogram"]
@@ -43,7 +47,8 @@ class Process:
         self.meters = Meters(machine.habits, histograms, clients)
         self._machine = machine
         self._clients = clients
-        self._replica = Replica(setup.rules, setup.step_time, self.meters, at_s)
+        self._pace = pace or setup.step_time
+        self._replica = Replica(setup.rules, self._pace, self.meters, at_s)
         self._impatient: deque[tuple[float, str]] = deque()
         info = machine.habits.info(self.facts())
         self._page = Page(writing, self.meters, model=machine.model.name, info=info, started_at_s=started_at_s)
@@ -94,8 +99,11 @@ class Process:
             }
         )
 
-    def offer(self, request: Request, patience_s: float | None = None) -> Refusal | None:
-        """Takes a request in, or says why not. A client with patience goes away when nothing came by then."""
+    def offer(self, request: Request, patience_s: float | None = None, *, front_end_s: float = 0.0) -> Refusal | None:
+        """Takes a request in, or says why not. A client with patience goes away when nothing came by then.
+
+        It was sent `front_end_s` before its arrival at the scheduler.
+        """
         habits, limit = self._machine.habits, self.setup.request_limit
         if request.prompt_tokens + request.output_tokens > self.setup.max_len:
             self.meters.refused(Metric.FAILED)
@@ -107,7 +115,7 @@ class Process:
                 self.meters.refused(Metric.REJECTED)
                 return self._refuse(request, Refusal(habits.refusal_status, "too many requests are waiting"))
         self._replica.submit(request)
-        self.meters.accepted(request)
+        self.meters.accepted(request, front_end_s)
         if patience_s is not None:
             self._impatient.append((request.arrival_s + patience_s, request.id))
         return None
@@ -148,8 +156,7 @@ class Process:
 
     def slow_down(self, factor: float) -> None:
         """From the next step on, steps take `factor` times what they should."""
-        time = self.setup.step_time
-        self._replica.step_time = time if factor == 1 else time.scaled(factor)
+        self._replica.step_time = self._pace if factor == 1 else self._pace.scaled(factor)
 
     def end(self, at_s: float) -> None:
         """The process exits; whoever is still being served is cut off."""

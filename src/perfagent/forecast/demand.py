@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
 from math import inf, log
+from typing import Self
 
 import numpy as np
 from scipy.optimize import minimize
@@ -67,6 +68,10 @@ class Demand:
     that come when they come."""
     unseen: float = 1.0
     """At most so many times the requests that are counted came: the others gave up and were counted nowhere."""
+    burstiness: float = 1.0
+    """Variance of the requests that come in a while, over their mean: 1 of independent clients, above 1 in bursts."""
+    swing: float = 0.0
+    """Standard deviation of the logarithm by which the mean rate may be another; 0 of a load that is known."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -88,6 +93,13 @@ class Demand:
         """The part that counts, in seconds from the window's beginning: once the server has filled up."""
         return (0.0 if self.present else self.until_s / 4), self.until_s
 
+    def to_come(self) -> Self:
+        """The same in a while to come, as long as the one that was watched.
+
+        By chance alone two such whiles differ, and the more the burstier clients are.
+        """
+        return replace(self, swing=(2 * self.burstiness / max(self.observed, 1.0)) ** 0.5)
+
     @property
     def pairs_per_token(self) -> float:
         """Query-key pairs of a mean prompt token that is computed: its share of the prompt before it."""
@@ -106,6 +118,7 @@ class Demand:
             return Sample([made(-before_s) for _ in range(self.clients)], made)
         stretches = [Arrivals(-before_s, 0.0, self.rate_per_s * before_s, counted=False), *self.arrivals]
         more = 1 + (self.unseen - 1) * float(errors.random())
+        more *= float(np.exp(self.swing * errors.standard_normal()))
         drawn = [
             times.uniform(each.from_s, each.to_s, _whole(each.count * more, each.counted, times)) for each in stretches
         ]
@@ -200,20 +213,32 @@ def demand(window: Window) -> Demand:
         observed=finished.count,
         clients=clients,
         unseen=unseen,
+        burstiness=_burstiness(arrivals),
         notes=notes,
     )
 
 
+def _burstiness(arrivals: Sequence[Arrivals]) -> float:
+    """Of counts per stretch around what each would have at the mean rate; 1 where too few stretches tell."""
+    if len(arrivals) < STEADY_LOOKS:
+        return 1.0
+    rate = sum(each.count for each in arrivals) / sum(each.to_s - each.from_s for each in arrivals)
+    usual = [rate * (each.to_s - each.from_s) for each in arrivals]
+    squares = sum((each.count - mean) ** 2 / mean for each, mean in zip(arrivals, usual, strict=True))
+    return squares / (len(arrivals) - 1)
+
+
 def recent(window: Window, of: Demand) -> tuple[Window, Demand]:
-    """The last part of a window that holds enough requests, and the same demand coming as it came then.
+    """The last part of a window that holds enough requests and scrapes, and the same demand coming as it came then.
 
     Only of a server that was at work when the window began: one that was empty is shown from its start.
     """
     if not of.present or not of.rate_per_s:
         return window, of
     span_s = max(SHORTEST_S, ENOUGH_REQUESTS / of.rate_per_s)
-    part = window.between(window.end_s - span_s, window.end_s)
-    if part is None or len(part.snapshots) < STEADY_LOOKS or part.span_s >= window.span_s:
+    looks = [snapshot.at_s for snapshot in window.snapshots[-STEADY_LOOKS:]]
+    part = window.between(min(window.end_s - span_s, looks[0]), window.end_s)
+    if part is None or part.span_s >= window.span_s:
         return window, of
     ratio = of.rate_per_s * part.span_s / max(sum(each.count for each in _arrivals(part)), 1.0)
     arrivals = tuple(replace(each, count=ratio * each.count) for each in _arrivals(part))

@@ -56,6 +56,8 @@ class Run:
     answers: NDArray[np.float64]
     """A row per request answered: seconds to the first token, per further token and in all, and its tokens."""
     span_s: float
+    queue_growth: float
+    """Requests by which more wait in the last third of the part that counts than in its first."""
 
     def value(self, objective: Objective) -> float | None:
         """The figure that the objective is about; its share of observations within the target where it asks for one.
@@ -107,6 +109,7 @@ class _Seen:
 
     from_s: float
     to_s: float
+    gaps_are_steps: bool
     ttfts: list[float] = field(default_factory=list)
     answers: list[tuple[float, float, float, int]] = field(default_factory=list)
     gaps: list[tuple[float, int]] = field(default_factory=list)
@@ -118,14 +121,17 @@ class _Seen:
     def _counts(self, at_s: float) -> bool:
         return self.from_s <= at_s < self.to_s
 
-    def step(self, at_s: float, duration_s: float, prompt_tokens: int, decode_tokens: int) -> None:
-        """Nothing to note."""
+    def step(self, at_s: float, duration_s: float, prompt_tokens: int, decode_tokens: int) -> None:  # noqa: ARG002
+        """A gap, where the engine takes steps for gaps: those without prompts."""
+        if self.gaps_are_steps and not prompt_tokens and self._counts(at_s):
+            self.gaps.append((duration_s, 1))
 
     def tokens(self, at_s: float, gap_s: float, count: int) -> None:
         """Further tokens."""
         if self.from_s <= at_s < self.to_s:  # not a call: this is asked at every step
             self.tokens_out += count
-            self.gaps.append((gap_s, count))
+            if not self.gaps_are_steps:
+                self.gaps.append((gap_s, count))
 
     def first_token(self, request: Request, at_s: float, queue_s: float, ttft_s: float) -> None:  # noqa: ARG002
         """A first token."""
@@ -156,14 +162,17 @@ def play(
     sample: Sample,
     span: tuple[float, float],
     front_end_s: float = 0.0,
+    *,
+    gaps_are_steps: bool = False,
 ) -> Run:
     """Play a sample and tell what happened in `span`.
 
-    `front_end_s` passes outside the scheduler before a first token. Requests that this server could never take are left
-    out, as it would refuse them.
+    `front_end_s` passes outside the scheduler before a first token. `gaps_are_steps` is of engines that tell how long a
+    decode step takes in place of what a client waits for its next token. Requests that this server could never take are
+    left out, as it would refuse them.
     """
     from_s, to_s = span
-    seen = _Seen(from_s, to_s)
+    seen = _Seen(from_s, to_s, gaps_are_steps)
     requests = [request for request in sample.requests if rules.takes(request)]
     replica = Replica(rules, step_time, seen, start_s=min([from_s, *(r.arrival_s for r in sample.requests[:1])]))
     for request in requests:
@@ -191,7 +200,8 @@ def play(
         figures[Figure.ITL_P95] = _quantile(gaps[:, 0], gaps[:, 1], 0.95)
     if len(answers):
         figures[Figure.E2E_MEAN] = float(answers[:, 2].mean())
-    return Run(figures, ttfts, gaps, answers, to_s - from_s)
+    first, last = (float(part.mean()) for part in (gauges[: LOOKS // 3, 1], gauges[-LOOKS // 3 :, 1]))
+    return Run(figures, ttfts, gaps, answers, to_s - from_s, last - first)
 
 
 def _quantile(values: NDArray[np.float64], weights: NDArray[np.float64], q: float) -> float:

@@ -15,7 +15,7 @@ from perfagent.domain.knob import Change, EffectiveConfig, Knob, LaunchConfig
 from perfagent.domain.machine import CPU, Machine
 from perfagent.domain.metric import Metric
 from perfagent.domain.window import Window, observed
-from perfagent.engines.habits import whole
+from perfagent.engines.habits import Moment, whole
 from perfagent.forecast import server as servers
 from perfagent.forecast.demand import Demand, Load, demand, recent
 from perfagent.forecast.fitted import Fitted, fitted
@@ -45,6 +45,8 @@ ENDS = (0.05, 0.95)
 NOTHING = Load()
 INTERPOLATED = frozenset({Figure.TTFT_P50, Figure.TTFT_P95, Figure.ITL_P95})
 """Figures that servers tell only as closely as their buckets are."""
+WAITED = frozenset({Figure.TTFT_MEAN, Figure.TTFT_P50, Figure.TTFT_P95, Figure.E2E_MEAN, Figure.WAITING})
+"""Figures that grow as long as a queue does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Predicted:
     """By how many per cent the figure grows when every step takes one per cent longer."""
 
     direction_only: bool
-    """So near a critical load that the size of the effect cannot be told."""
+    """So near a critical load, or beyond it, that the size of the effect cannot be told."""
     direction: str
     """`up`, `down`, or `either` where the interval holds today's value; `unknown` where nothing tells that."""
 
@@ -76,11 +78,13 @@ class Predicted:
         now: float | None,
         twin_now: float | None,
         elasticity: float | None,
+        *,
+        endless: bool = False,
     ) -> Self:
-        """What the interval and the elasticity amount to."""
+        """What the interval and the elasticity amount to; an endless figure depends on how long one looks."""
         low, high = interval
         steep = elasticity is not None and abs(elasticity) > CRITICAL
-        vague = steep or (high > figure.negligible and high > WIDE * low)
+        vague = endless or steep or (high > figure.negligible and high > WIDE * low)
         # what a server tells of a quantile is as coarse as its buckets
         against = twin_now if figure in INTERPOLATED else now
         side = "unknown" if against is None else "up" if low > against else "down" if high < against else "either"
@@ -116,6 +120,8 @@ class Case:
     server: Server
     demand: Demand
     fitted: Fitted
+    now: Mapping[Figure, float]
+    """Today's figures, of all that was watched and not only of the part that is played."""
     kin: Mapping[DataTypes, Belief] = field(default_factory=dict)
     """What was learned of such servers before, by their data types."""
 
@@ -155,8 +161,8 @@ def case(
     server = servers.known(window, config, launch, machine)
     wanted = demand(window)
     found = fitted(window, server, wanted, recall(server))
-    part, wanted = recent(window, wanted)
-    return Case(part, server, wanted, found)
+    part, played = recent(window, wanted)
+    return Case(part, server, played, found, measured(window, wanted.span))
 
 
 class Forecaster:
@@ -197,12 +203,12 @@ class Forecaster:
     ) -> Prediction:
         """Figures after the change, beside today's; `nudged` draws tell how steep they are.
 
-        `load` changes today's, or takes its place.
+        `load` changes today's for a while to come, or takes its place and is known.
 
         Raises `InvalidInput` where the server would not start with the change, or nobody can tell.
         """
         of, server = self.of, servers.changed(self.of.server, change)
-        demand = load.of(of.demand) if isinstance(load, Load) else load
+        demand = load.of(of.demand).to_come() if isinstance(load, Load) else load
         runs, today, slower = [], [], []
         for turn in range(draws):
             progress(turn / draws)
@@ -211,13 +217,21 @@ class Forecaster:
             if turn < nudged:
                 slower.append(self.after(turn, server, demand, NUDGE))
         progress(1.0)
-        now = measured(of.window, of.demand.span)
         source = self._ratios_to(server.types).source
+        growing = demand.present > 0 and _queue_grows(runs)
         return Prediction(
             change,
             load if isinstance(load, Load) else NOTHING,
             {
-                figure: _predicted(figure, runs, today, slower, now.get(figure), self._widening)
+                figure: _predicted(
+                    figure,
+                    runs,
+                    today,
+                    slower,
+                    of.now.get(figure),
+                    self._widening,
+                    endless=growing and figure in WAITED,
+                )
                 for figure in Figure
                 if any(figure in run.figures for run in runs)
             },
@@ -273,22 +287,51 @@ class _Luck:
         sample = demand.requests(
             np.random.default_rng(self.seed), longest=longest, before_s=of.before_s if demand.present else 0.0
         )
-        return play(rules, step_time, sample, demand.span, self.front_end_s)
+        per_step = server.habits.moments.get(Metric.ITL) is Moment.STEP
+        return play(rules, step_time, sample, demand.span, self.front_end_s, gaps_are_steps=per_step)
 
 
 _Runs = Sequence[Run]
 
 
+def _queue_grows(runs: _Runs) -> bool:
+    """In nearly every draw, so it is no luck: more comes than is served."""
+    grown = [run.queue_growth for run in runs]
+    return float(np.quantile(grown, ENDS[0])) > 0 and float(np.median(grown)) > Figure.WAITING.negligible
+
+
+def carried(value: float, now: float, twin_now: float) -> float:
+    """What the twin says, times what its error about today makes of it.
+
+    What stays as it is keeps its error, which is known; what becomes something else may have another. So the error is
+    taken over as far as the figures are alike, as the smaller's share of the larger.
+    """
+    alike = min(value / twin_now, twin_now / value)
+    return value * exp(alike * log(now / twin_now))
+
+
 def _predicted(
-    figure: Figure, runs: _Runs, today: _Runs, nudged: _Runs, now: float | None, widening: float
+    figure: Figure,
+    runs: _Runs,
+    today: _Runs,
+    nudged: _Runs,
+    now: float | None,
+    widening: float,
+    *,
+    endless: bool = False,
 ) -> Predicted:
-    """The draws' median and interval. What the twin gets wrong about today it may get wrong about tomorrow."""
+    """The draws' median and interval, corrected by what the twin gets wrong about today.
+
+    How far it is wrong about today it may be wrong about tomorrow, so the correction narrows nothing.
+    """
     after = np.array([run.figures[figure] for run in runs if figure in run.figures])
     before = [run.figures[figure] for run in today if figure in run.figures]
     twin_now = float(np.median(before)) if before else None
     value = float(np.median(after))
-    if figure not in INTERPOLATED and now and twin_now:
-        after = after * np.exp(log(twin_now / now) * np.random.default_rng(len(after)).standard_normal(len(after)))
+    if figure not in INTERPOLATED and now and twin_now and value:
+        corrected = min(carried(value, now, twin_now), figure.most)
+        errors = log(twin_now / now) * np.random.default_rng(len(after)).standard_normal(len(after))
+        value, after = corrected, after * corrected / value * np.exp(errors)
     low, high = (float(q) for q in np.quantile(after, ENDS))
     low, high = (min(end, figure.most) for end in wider(value, (low, high), widening))
     pairs = [
@@ -296,7 +339,7 @@ def _predicted(
     ]
     slopes = [log(slow / run) / log(NUDGE) for run, slow in pairs if run > 0 and slow > 0]
     elasticity = float(np.median(slopes)) if slopes else None
-    return Predicted.of(figure, value, (min(low, value), max(high, value)), now, twin_now, elasticity)
+    return Predicted.of(figure, value, (min(low, value), max(high, value)), now, twin_now, elasticity, endless=endless)
 
 
 def wider(middle: float, interval: tuple[float, float], power: float) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from perfagent.domain.knob import Change, EffectiveConfig, Knob, KnobValue, Laun
 from perfagent.domain.machine import CPU, Machine
 from perfagent.domain.metric import Metric
 from perfagent.domain.window import Window, levels
-from perfagent.engines import check
+from perfagent.engines import check, supports
 from perfagent.engines.habits import Habits, Host, whole
 from perfagent.engines.servers import habits as habits_of
 from perfagent.forecast.memory import tokens_after
@@ -107,6 +107,9 @@ def known(window: Window, config: EffectiveConfig, launch: LaunchConfig, machine
     tokens = next((n for _, n in reversed(levels(window, Metric.KV_CAPACITY))), None)
     if tokens is None:
         tokens = _capped(values, window.engine)
+        if not supports(window.engine, Knob.KV_CACHE_TOKENS, config.release):  # it was read somewhere, and caps nothing
+            given.pop(Knob.KV_CACHE_TOKENS, None)
+            values = resolved(window.engine, machine, given)
     if tokens is None:
         raise InvalidInput("nothing tells how many tokens the KV cache holds: name it as kv_cache_tokens")
     return Server(window.engine, config.release, machine, launch, given, values, types, tokens, tuple(notes))

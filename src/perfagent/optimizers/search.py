@@ -173,7 +173,8 @@ def _screened(
     known = list(candidates)
     if not known:
         return [], 0
-    unchanged = [run.figures for run in forecaster.predict((), draws=draws, nudged=0).runs]
+    load = forecaster.of.demand  # the same arrivals for every candidate and for today
+    unchanged = [run.figures for run in forecaster.predict((), load, draws=draws, nudged=0).runs]
     asked = 0
     found: list[_Screened] = []
     latest: dict[Knob, list[Mapping[Figure, float]]] = {}
@@ -184,7 +185,7 @@ def _screened(
         if knob in still and not candidate.by_rule:
             continue
         try:
-            prediction = forecaster.predict(candidate.change, draws=draws, nudged=0)
+            prediction = forecaster.predict(candidate.change, load, draws=draws, nudged=0)
         except InvalidInput:
             continue
         asked += 1
@@ -215,7 +216,7 @@ def _decided(
 
     def ask(candidate: Candidate) -> _Answer:
         progress(min(1.0, len(answers) / (effort.finalists + effort.steps + effort.doubtful)))
-        prediction = forecaster.predict(candidate.change, draws=effort.draws)
+        prediction = forecaster.predict(candidate.change, forecaster.of.demand, draws=effort.draws)
         gains = _gains(prediction, objectives)
         chance = float((gains > 0).mean())
         answers.append(_Answer(float(np.median(gains)), chance, candidate, prediction, _keeps(prediction, objectives)))

@@ -6,13 +6,14 @@
 from perfagent.twin.observer import Finished, Observer
 from perfagent.twin.rules import SchedulerRules
 from perfagent.twin.scheduler import Replica
-from perfagent.twin.step_time import StepTime
+from perfagent.twin.step_time import Pace, StepTime
 from perfagent.twin.workload import Lengths, Request, SharedPrefixes, Workload
 
 __all__ = [
     "Finished",
     "Lengths",
     "Observer",
+    "Pace",
     "Replica",
     "Request",
     "SchedulerRules",

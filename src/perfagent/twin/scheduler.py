@@ -14,7 +14,7 @@ from perfagent.twin.kv_cache import KvCache
 from perfagent.twin.observer import Finished, Observer
 from perfagent.twin.rules import SchedulerRules
 from perfagent.twin.sequence import Sequence, Stage
-from perfagent.twin.step_time import StepTime
+from perfagent.twin.step_time import Pace
 from perfagent.twin.workload import Request
 
 
@@ -40,7 +40,7 @@ class Replica:
     """A discrete-event model of one replica; deterministic, and the same however its time is cut into pieces."""
 
     def __init__(
-        self, rules: SchedulerRules, step_time: StepTime, observer: Observer | None = None, start_s: float = 0.0
+        self, rules: SchedulerRules, step_time: Pace, observer: Observer | None = None, start_s: float = 0.0
     ) -> None:
         self.rules = rules
         self.step_time = step_time
@@ -208,8 +208,7 @@ class Replica:
         """Turn after turn in which everybody decodes: the same as `_turn` makes of them, at a fraction of its cost."""
         ahead, batch, pool, observer = self._next, self._batch, self._kv.pool, self._observer
         arrival_s = self._upcoming[0].request.arrival_s if self._upcoming else math.inf
-        size = batch.size
-        fixed_s, per_context_token_s = self.step_time.fixed_s(size, size), self.step_time.per_context_token_s
+        size, seconds = batch.size, self.step_time.decoding(batch.size)
         since_s, start_s, end_s = current.since_s, current.start_s, current.end_s
         while (
             end_s < to_s and end_s < arrival_s and batch.nobody_due and (needed := batch.blocks_needed()) <= pool.free
@@ -225,7 +224,7 @@ class Replica:
                 context_tokens, ahead.context_tokens = ahead.context_tokens, context_tokens
             current.context_tokens = context_tokens
             since_s = start_s = end_s
-            end_s = start_s + (fixed_s + per_context_token_s * context_tokens)
+            end_s = start_s + seconds(context_tokens)
         current.since_s, current.start_s, current.end_s = since_s, start_s, end_s
         self._boundary_s, self._decoded_s = start_s, end_s
 

@@ -13,8 +13,10 @@ The context is what decoding sequences have behind them, and what was computed b
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from operator import mul
+from typing import Protocol
 
 CORNER_TOKENS = 30.0
 
@@ -22,6 +24,19 @@ CORNER_TOKENS = 30.0
 def softplus(tokens: float) -> float:
     """max(0, tokens) with a rounded corner `CORNER_TOKENS` wide; never overflows."""
     return max(tokens, 0.0) + CORNER_TOKENS * math.log1p(math.exp(-abs(tokens) / CORNER_TOKENS))
+
+
+class Pace(Protocol):
+    """How long steps take, whatever that hangs on."""
+
+    def seconds(self, tokens: int, sequences: int, context_tokens: int, pairs: float) -> float:
+        """The next step, which is not empty; each step is asked for once, in order."""
+
+    def decoding(self, sequences: int) -> Callable[[int], float]:
+        """The same for steps in which only so many decode: their time by the context that they read."""
+
+    def scaled(self, factor: float) -> "Pace":
+        """The same from now on with every step taking `factor` times as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +54,18 @@ class StepTime:
     def seconds(self, tokens: int, sequences: int, context_tokens: int, pairs: float) -> float:
         """One step that is not empty."""
         return (
-            self.fixed_s(tokens, sequences)
+            self._fixed_s(tokens, sequences)
             + self.per_context_token_s * context_tokens
             + self.per_pair_s * pairs
             + (self.prompt_step_s if pairs else 0.0)
         )
 
-    def fixed_s(self, tokens: int, sequences: int) -> float:
-        """What does not hang on what came before: steps that only decode differ by their context."""
+    def decoding(self, sequences: int) -> Callable[[int], float]:
+        """Steps in which only so many decode: their time by the context that they read."""
+        fixed_s, per_token_s = self._fixed_s(sequences, sequences), self.per_context_token_s
+        return lambda context_tokens: fixed_s + per_token_s * context_tokens
+
+    def _fixed_s(self, tokens: int, sequences: int) -> float:
         return self.base_s + self.per_token_s * softplus(tokens - self.ridge_tokens) + self.per_sequence_s * sequences
 
     def scaled(self, factor: float) -> "StepTime":

@@ -49,6 +49,18 @@ def test_phases_of_a_request_are_observed_when_it_finishes() -> None:
     }
 
 
+def test_what_passes_before_the_scheduler_is_part_of_what_clients_wait() -> None:
+    clients = ClientLog()
+    of = meters("vllm", Metric.TTFT, Metric.QUEUE_TIME, Metric.E2E, clients=clients)
+    of.accepted(REQUEST, 0.5)
+    of.first_token(REQUEST, 5.0, queue_s=1.0, ttft_s=3.0)
+    of.finished(DONE)
+    totals = {metric: buckets.total for (metric, _), buckets in of.histograms.items()}
+    assert totals == {Metric.TTFT: 3.5, Metric.QUEUE_TIME: 1.0, Metric.E2E: 7.5}
+    told = seen([clients], 0, 60)
+    assert (told.ttft_mean_s, told.e2e_mean_s) == (3.5, 7.5)
+
+
 def test_sglang_observes_the_queue_when_a_request_is_scheduled() -> None:
     of = meters("sglang", Metric.QUEUE_TIME)
     of.first_token(REQUEST, 5.0, queue_s=0.5, ttft_s=3.0)

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.metric import Metric
 from perfagent.emulator.clients import ClientLog, seen
@@ -28,6 +30,33 @@ def test_beyond_its_limit_a_server_refuses_until_there_is_room_again() -> None:
     assert [answer and answer.status for answer in answers] == [None, None, None, 429]
     assert one.offer(Request("e", 60.0, 10, 10)) is None
     assert one.meters.counters[Metric.REJECTED] == seen([clients], 0, 60).refused == 1
+
+
+class _Sluggish:
+    """A second per step, whatever is in it."""
+
+    def __init__(self, each_s: float = 1.0) -> None:
+        self._each_s = each_s
+
+    def seconds(self, tokens: int, sequences: int, context_tokens: int, pairs: float) -> float:
+        return self._each_s
+
+    def decoding(self, sequences: int) -> Callable[[int], float]:
+        return lambda _: self._each_s
+
+    def scaled(self, factor: float) -> "_Sluggish":
+        return _Sluggish(self._each_s * factor)
+
+
+def test_steps_may_take_something_else_than_the_setup_says() -> None:
+    of, launch = machine(), LaunchConfig()
+    one = Process(of, launch, prepare(of, launch), ClientLog(), at_s=0.0, started_at_s=0.0, pace=_Sluggish())
+    one.offer(Request("a", 0.0, 10, 10))
+    one.advance(5.5)
+    assert one.generated("a") == 5
+    one.slow_down(10)
+    one.advance(15.0)
+    assert one.generated("a") == 6
 
 
 def test_an_impatient_client_goes_away_when_nothing_came_by_then() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.window import Window
-from perfagent.forecast.demand import Arrivals, Demand, Load, Sample, demand, lognormal
+from perfagent.forecast.demand import STEADY_LOOKS, Arrivals, Demand, Load, Sample, demand, lognormal, recent
 from perfagent.twin import Lengths
 from support.windows import SIZES, histogram, window
 
@@ -346,3 +346,40 @@ def test_a_load_of_nothing_is_refused(field: str, value: float) -> None:
 def test_a_rate_and_a_factor_together_are_refused() -> None:
     with pytest.raises(InvalidInput, match="not by both"):
         Load(rate_per_s=2.0, scale=2.0)
+
+
+# The part that is played
+
+
+def test_a_long_window_is_played_from_its_last_part_however_rarely_it_was_scraped() -> None:
+    for every_s in (2.0, 5.0, 15.0):
+        looks = int(600 / every_s) + 1
+        finished = " ".join(str(round(10 * every_s * turn)) for turn in range(looks))
+        long = seen(finished=finished, running=f"20x{looks}", waiting=f"0x{looks}", every_s=every_s)
+        part, wanted = recent(long, demand(long))
+        assert STEADY_LOOKS <= len(part.snapshots) <= 16
+        assert part.end_s == long.end_s
+        assert wanted.rate_per_s == pytest.approx(demand(long).rate_per_s)
+
+
+# Other whiles
+
+
+def came(of: Demand, draws: int = 300) -> list[int]:
+    return [len(of.requests(np.random.default_rng(seed), longest=4096).requests) for seed in range(draws)]
+
+
+def test_a_while_to_come_has_other_arrivals_by_chance_and_one_that_was_has_its_own() -> None:
+    """Two whiles of 200 Poisson arrivals each differ by a tenth; bursts make it more."""
+    known = replace(STEADY, observed=200.0)
+    assert set(came(known)) == {60}
+    for burstiness in (1.0, 4.0):
+        to_come = came(replace(known, burstiness=burstiness).to_come())
+        assert np.std(to_come) / np.mean(to_come) == pytest.approx((2 * burstiness / 200) ** 0.5, rel=0.15)
+
+
+def test_bursts_are_seen_in_how_counts_differ() -> None:
+    calm = demand(seen(finished="0 50 100 150 200 250 300 350", running="20x8", waiting="0x8"))
+    bursts = demand(seen(finished="0 10 100 110 200 210 300 310", running="20x8", waiting="0x8"))
+    assert calm.burstiness < 0.1
+    assert bursts.burstiness > 10

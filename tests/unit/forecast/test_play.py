@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -128,3 +129,21 @@ def test_the_slowest_gap_in_twenty_is_the_95th_percentile() -> None:
 
     assert p95(4) == pytest.approx(0.01)
     assert p95(6) == pytest.approx(0.06)
+
+
+def test_a_gap_is_what_the_engine_tells_a_step_or_what_a_client_waits() -> None:
+    """TGI times its decode steps; those that read prompts as well are not among them."""
+    slow = replace(TEN_MS, prompt_step_s=0.09)
+    sample = Sample([request("a", tokens=50), request("b", 0.2)], None)
+    gaps, steps = (
+        play(rules(), slow, sample, (0.0, 2.0), gaps_are_steps=told).figures[Figure.ITL_MEAN] for told in (False, True)
+    )
+    assert steps == pytest.approx(0.01)
+    assert gaps > 1.1 * steps
+
+
+def test_a_queue_grows_where_more_comes_than_is_served() -> None:
+    many = [request(f"r{turn}", 0.02 * turn, tokens=10) for turn in range(200)]
+    few = [request(f"r{turn}", 0.2 * turn, tokens=10) for turn in range(20)]
+    assert played(*many, of=rules(seats=1), to_s=4.0).queue_growth > 10
+    assert played(*few, of=rules(seats=1), to_s=4.0).queue_growth == pytest.approx(0, abs=1)

@@ -123,6 +123,15 @@ def test_defaults_that_hang_on_what_changes_follow_it() -> None:
         after(server("--max-num-seqs=600"), {Knob.MAX_NUM_BATCHED_TOKENS: 512})
 
 
+def test_a_capacity_that_was_read_from_the_log_is_no_cap() -> None:
+    """TGI has no such setting, and its pages do not tell: somebody did, and more memory still holds more."""
+    launch = LaunchConfig(("--max-total-tokens=4096", "--cuda-memory-fraction=0.5"))
+    config = engines.effective("tgi", launch, {}, {}, "3.3.7").told(change_of({Knob.KV_CACHE_TOKENS: 100_000}))
+    told = known(window(engine="tgi", running="4x2"), config, launch, H100)
+    assert told.kv_tokens == 100_000
+    assert after(told, {Knob.GPU_MEMORY_UTILIZATION: 0.9}).kv_tokens > 200_000
+
+
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
