@@ -1,6 +1,8 @@
 """The benchmark of tuning, on a few settings of a short problem."""
 
 import json
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from typer.testing import CliRunner
@@ -60,11 +62,17 @@ def test_it_is_a_command() -> None:
     assert len(told["each"]) == len(names)
 
 
-def test_doubling_goes_on_as_long_as_it_measures_better() -> None:
-    of = problem(1)
-    tried = doubling(of, 0)
-    assert tried
-    assert all(setting in FEW for setting in tried)
+def test_doubling_goes_on_as_long_as_it_measures_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    seats = (4, 8, 16, 32)
+    monkeypatch.setattr(tuners, "GRID", tuple((each, 2048) for each in seats))
+    monkeypatch.setattr(tuners, "MOST_TRIALS", 8)
+    of = replace(problem(1), start=(4, 2048))
+    tried = [(4, 2048), *doubling(of, 0)]
+    worth = [measured(of, setting, 0) for setting in tried]
+    assert [setting[0] for setting in tried] == list(seats[: len(tried)])
+    assert len(tried) > 1
+    assert all(after > before for before, after in pairwise(worth[:-1]))
+    assert len(tried) == len(seats) or worth[-1] <= worth[-2]
 
 
 def test_optuna_keeps_to_the_grid() -> None:

@@ -93,9 +93,9 @@ def problem(number: int) -> Problem:
     return Problem(number, machine, sheet, Workload(((0.0, min(rate, 40.0)),), prompt, output), objectives, start)
 
 
-def solve_all(problems: int, seeds: int, methods: Mapping[str, Method]) -> Iterator[list[Solved]]:
+def solve_all(problems: Sequence[int], seeds: int, methods: Mapping[str, Method]) -> Iterator[list[Solved]]:
     """Every method on every problem with every seed, problem by problem."""
-    return over_cores(partial(solve, seeds=seeds, methods=methods), range(problems), few=1)
+    return over_cores(partial(solve, seeds=seeds, methods=methods), problems, few=1)
 
 
 def solve(number: int, *, seeds: int, methods: Mapping[str, Method]) -> list[Solved]:

@@ -93,6 +93,7 @@ def twin(
 def tuning(
     problems: Annotated[int, typer.Option(min=1, max=1000, help="How many servers with a load.")] = 20,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="How often each is tried, with other luck.")] = 30,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first problem: others are others.")] = 0,
     output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TABLE,
 ) -> None:
     """Find the best setting of emulated servers in a few live trials, and hold that against other ways to search.
@@ -100,13 +101,14 @@ def tuning(
     Optuna is among them where it is installed (`pip install 'performance-agent[bench]'`).
     """
     known = ways()
-    solved = solve_all(problems, seeds, known)
+    solved = solve_all(range(first, first + problems), seeds, known)
     found = [one for each in _watched(solved, problems, "problems") for one in each]
     if not found:
         raise fail("no setting of these servers serves their load in time: ask for more problems", Exit.WRONG_USE)
     methods = {name: [one for one in found if one.method == name] for name in known}
     data = {
         "problems": problems,
+        "first": first,
         "left_out": problems - len({one.problem for one in found}),
         "seeds": seeds,
         "methods": {
