@@ -18,12 +18,13 @@ from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.metric import Metric
 from perfagent.domain.share import Share
 from perfagent.domain.snapshot import Target
-from perfagent.domain.verdict import PairedWindow, StageVerdict
-from perfagent.judge import criteria_for
-from perfagent.judge.stage import Measured, decide
+from perfagent.domain.verdict import PairedWindow, Quiet, StageVerdict
+from perfagent.judge import Measured, criteria_for, decide
+from perfagent.judge.criteria import SHARES
+from perfagent.judge.noise import Logs, quiet
 from perfagent.workflows.events import Applied, Apply, Judge, Judged, Planned, PriorStored, Requested, Touching
 from perfagent.workflows.machine import begin, due, step
-from perfagent.workflows.model import Captured, Pace, Phase, Plan, PlannedStage, Request, Rollout
+from perfagent.workflows.model import Captured, Pace, Phase, Plan, PlannedStage, Request, Rollout, stretch_s
 from perfagent.workflows.observation import observation
 
 MINUTE_S = 60.0
@@ -100,7 +101,7 @@ def play(seed: int, number: int, cell: Cell) -> Ending:
     rng = np.random.default_rng([seed, number, CELLS.index(cell)])
     fleet = Fleet(rng, cell.design.replicas, NOISES[cell.noise], EFFECTS[cell.effect], minutes=LONGEST_MIN)
     start_s = fleet.start_min * MINUTE_S
-    rollout, incumbents, now_s = _started(cell.design, start_s), dict[str, bool](), start_s
+    rollout, incumbents, now_s = _started(cell.design, _quiet(fleet, Pace()), start_s), dict[str, bool](), start_s
     while rollout.phase in (Phase.ROLLING_OUT, Phase.MONITORING):
         match due(rollout, now_s):
             case Apply(targets) if fresh := tuple(each for each in targets if each not in rollout.touched):
@@ -120,7 +121,7 @@ def play(seed: int, number: int, cell: Cell) -> Ending:
     return Ending(cell, phase, (now_s - start_s) / MINUTE_S, stage, rollout.reason, incumbents)
 
 
-def _started(design: Design, now_s: float) -> Rollout:
+def _started(design: Design, noise: Quiet, now_s: float) -> Rollout:
     """A rollout whose next step is the first replica."""
     ids = tuple(f"{place:02d}" for place in range(design.replicas))
     plan = Plan(
@@ -144,34 +145,52 @@ def _started(design: Design, now_s: float) -> Rollout:
         pace=Pace(),
     )
     asked = Requested(now_s, Request("drawn", "the benchmark"))
-    stored = PriorStored(now_s, tuple(Captured(each, LaunchConfig(), LaunchConfig()) for each in ids))
+    stored = PriorStored(now_s, tuple(Captured(each, LaunchConfig(), LaunchConfig()) for each in ids), noise)
     return step(step(begin("drawn", asked), Planned(now_s, plan)), stored)
 
 
 def _judge(rollout: Rollout, fleet: Fleet) -> StageVerdict:
-    shown, criteria = observation(rollout), rollout.planned.criteria
+    plan, shown = rollout.planned, observation(rollout)
     canary, baseline = [_place(each) for each in shown.canary], [_place(each) for each in shown.baseline]
-    now = None if shown.past else baseline
-    figures = [
-        *(_window(fleet, each.metric, span, baseline, None) for each in criteria for span in shown.past),
-        *(_window(fleet, each.metric, span, now, canary) for each in criteria for span in shown.windows),
-    ]
-    return decide(Measured(tuple(figures)), criteria, rule=shown.rule)
+    start_s, end_s = max(0.0, shown.past_s[0]), shown.past_s[1]
+    every_s = stretch_s(plan.pace)
+    known = int((end_s - start_s) / every_s) if fleet.noise.known_min else 0
+    past = [(end_s - (known - k) * every_s, end_s - (known - k - 1) * every_s) for k in range(known)]
+    arms = (baseline, canary) if baseline else (canary, [])
+    measured = Measured(
+        tuple(_window(fleet, each.metric, span, baseline, canary) for each in plan.criteria for span in shown.windows),
+        tuple(_window(fleet, each.metric, span, *arms) for each in plan.criteria for span in past),
+        rollout.quiet,
+    )
+    return decide(measured, plan.criteria, rule=shown.rule, paired=bool(baseline), look=shown.look)
+
+
+def _quiet(fleet: Fleet, pace: Pace) -> Quiet:
+    """The noise as `judge.measure` and `judge.noise` make it of the past that is known."""
+    each = round(stretch_s(pace) / MINUTE_S)
+    found: dict[Metric, Logs] = {}
+    for metric in METRICS:
+        if metric in SHARES or not fleet.start_min:
+            continue
+        means, counts = fleet.figures(metric, slice(0, fleet.start_min), list(range(fleet.requests.shape[1])))
+        weights = np.ones_like(counts) if metric is Metric.GENERATION_TOKENS else counts
+        sums, weighed = ((arm).reshape(-1, each, means.shape[1]).sum(axis=1) for arm in (means * weights, weights))
+        sign = -1 if metric is Metric.GENERATION_TOKENS else 1
+        found[metric] = sign * np.log(sums / weighed).T
+    return quiet(found, stretch_s(pace))
 
 
 def _window(
-    fleet: Fleet, metric: Metric, span: tuple[float, float], baseline: list[int] | None, canary: list[int] | None
+    fleet: Fleet, metric: Metric, span: tuple[float, float], baseline: list[int], canary: list[int]
 ) -> PairedWindow:
     old, old_count = _pooled(fleet, metric, span, baseline)
     new, new_count = _pooled(fleet, metric, span, canary)
-    return PairedWindow(*span, metric, old, new, old_count, new_count, len(baseline or ()), len(canary or ()))
+    return PairedWindow(*span, metric, old, new, old_count, new_count, len(baseline), len(canary))
 
 
-def _pooled(
-    fleet: Fleet, metric: Metric, span: tuple[float, float], replicas: list[int] | None
-) -> tuple[float | None, float]:
+def _pooled(fleet: Fleet, metric: Metric, span: tuple[float, float], replicas: list[int]) -> tuple[float | None, float]:
     """An arm's figure as `judge.measure` makes it of pages: over all requests, or per replica for a rate."""
-    if not replicas or span[0] < 0:
+    if not replicas:
         return None, 0.0
     means, counts = fleet.figures(metric, slice(round(span[0] / MINUTE_S), round(span[1] / MINUTE_S)), replicas)
     seen = float(counts.sum())

@@ -6,12 +6,26 @@ can prove decides the rule it is judged by.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from perfagent.domain.verdict import Criterion, Effectiveness, Judgement, PairedWindow, StageVerdict, Verdict
+from perfagent.domain.errors import InvalidInput
+from perfagent.domain.verdict import (
+    NO_PAST,
+    ONLY_LOOK,
+    Criterion,
+    Effectiveness,
+    Judgement,
+    Look,
+    PairedWindow,
+    Quiet,
+    StageRule,
+    StageVerdict,
+    Verdict,
+)
 from perfagent.domain.window import Window, resets
-from perfagent.judge.compare import judge_metric, worst_accepted
-from perfagent.judge.measure import Span, measure, measure_past
+from perfagent.judge.compare import Figures, judge_metrics, worst_accepted
+from perfagent.judge.criteria import SHARES
+from perfagent.judge.evidence import judge_share
+from perfagent.judge.measure import Span
 
 HARM_FLOOR = 0.03
 """Worse by certainly more than this is harm: small enough to stop what users would feel, large enough that a
@@ -21,59 +35,56 @@ SILENT_SHARE = 1 / 3
 """A canary replica that is not seen in this last part of the observation, while others are, has vanished."""
 
 
-class StageRule(StrEnum):
-    """What a stage has to show."""
-
-    NO_HARM = "no_harm"
-    """A small share: no proven harm, and nothing that looks worse than accepted. It cannot prove more."""
-    NOT_INFERIOR = "not_inferior"
-    """About half of the fleet: every criterion is proven to be within its margin."""
-    OWN_PAST = "own_past"
-    """No baseline left: against the same replicas before the change. The load is not the same then, so only what is
-    proven to lie beyond the margin itself is harm."""
-
-
 @dataclass(frozen=True, slots=True)
 class Measured:
     """Everything that a verdict is made from."""
 
     windows: tuple[PairedWindow, ...]
+    past: tuple[PairedWindow, ...] = ()
+    """The same replicas before the change, in stretches."""
+    quiet: Quiet = NO_PAST
+    """The service's own noise."""
     lost: tuple[str, ...] = ()
     """Canary replicas that restarted or vanished, each with what was seen."""
 
 
-def judge_stage(
-    baseline: Sequence[Window],
-    canary: Sequence[Window],
-    criteria: Sequence[Criterion],
-    *,
-    rule: StageRule,
-    windows: Sequence[Span],
-    past: Sequence[Span] = (),
-    canaries: Sequence[str] = (),
+def decide(
+    measured: Measured, criteria: Sequence[Criterion], *, rule: StageRule, paired: bool, look: Look = ONLY_LOOK
 ) -> StageVerdict:
-    """The verdict on a stage from what was scraped of both arms in the observation `windows`.
+    """The verdict that the raw figures lead to; the same figures always lead to the same verdict.
 
-    `canaries` are the replicas that should be seen in the canary; a window that is missing altogether is noticed
-    only with it. Under `StageRule.OWN_PAST`, `baseline` is what was scraped of them in the windows `past`, before
-    they were changed.
+    Without `paired` nobody was left without the change, and the past of the same replicas is the baseline. The load is
+    not the same then, so only what is proven to lie beyond the margin itself is harm.
     """
-    metrics = [criterion.metric for criterion in criteria]
-    lost = lost_replicas(baseline, canary, windows, canaries or [window.target for window in canary])
-    if rule is StageRule.OWN_PAST:
-        figures = (*measure_past(baseline, metrics, past), *measure((), canary, metrics, windows))
-    else:
-        figures = measure(baseline, canary, metrics, windows)
-    return decide(Measured(figures, lost), criteria, rule=rule)
-
-
-def decide(measured: Measured, criteria: Sequence[Criterion], *, rule: StageRule) -> StageVerdict:
-    """The verdict that the raw figures lead to; the same figures always lead to the same verdict."""
-    floor = None if rule is StageRule.OWN_PAST else HARM_FLOOR
-    paired = rule is not StageRule.OWN_PAST
-    judgements = tuple(judge_metric(each, measured.windows, harm_floor=floor, paired=paired) for each in criteria)
+    figures = Figures(measured.windows, measured.past, measured.quiet, paired)
+    metrics = [each for each in criteria if each.metric not in SHARES]
+    shares = [each for each in criteria if each.metric in SHARES]
+    judgements = (
+        *judge_metrics(metrics, figures, look, harm_floor=HARM_FLOOR if paired else None),
+        *(judge_share(each, measured.windows, () if paired else measured.past) for each in shares),
+    )
     verdict, reasons = _verdict(judgements, measured.lost, rule)
-    return StageVerdict(verdict, reasons, judgements, measured.windows)
+    return StageVerdict(
+        verdict,
+        reasons,
+        judgements,
+        measured.windows,
+        measured.past,
+        measured.quiet,
+        rule,
+        paired,
+        look,
+        measured.lost,
+    )
+
+
+def again(verdict: StageVerdict) -> StageVerdict:
+    """The same verdict, worked out anew from the figures that it kept. Raises `InvalidInput` where it kept too few."""
+    if verdict.quiet is None or verdict.rule is None:
+        raise InvalidInput("the verdict is of a release that did not keep everything it was made from")
+    measured = Measured(verdict.windows, verdict.past, verdict.quiet, verdict.lost)
+    criteria = [judgement.criterion for judgement in verdict.judgements]
+    return decide(measured, criteria, rule=verdict.rule, paired=verdict.paired, look=verdict.look)
 
 
 def lost_replicas(

@@ -7,9 +7,14 @@ from perfagent.domain.errors import ActuatorFailed, InvalidInput, NotFound
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.service import Service
 from perfagent.domain.snapshot import Snapshot
+from perfagent.domain.verdict import Quiet
 from perfagent.domain.window import Window, resets
 from perfagent.engines import render
-from perfagent.judge import judge_stage
+from perfagent.judge import Measured, decide
+from perfagent.judge.criteria import SHARES
+from perfagent.judge.measure import Span, logs, measure, measure_stretches
+from perfagent.judge.noise import MOST_STRETCHES, quiet
+from perfagent.judge.stage import lost_replicas
 from perfagent.ports import Actuator, Clock, History
 from perfagent.workflows import replicas
 from perfagent.workflows.events import (
@@ -31,9 +36,12 @@ from perfagent.workflows.events import (
     Watch,
 )
 from perfagent.workflows.machine import overdue
-from perfagent.workflows.model import Captured, Pace, Plan, Rollout
+from perfagent.workflows.model import Captured, Pace, Plan, Rollout, least_past_s, stretch_s, window_s
 from perfagent.workflows.observation import observation
-from perfagent.workflows.planning import Surveyor, make_plan
+from perfagent.workflows.planning import Surveyor, make_plan, paced
+
+MOST_NOISE_REPLICAS = 20
+"""Replicas by whose past a service's noise is reckoned: more tell little more, and each takes a while to read."""
 
 HealthOf = Callable[[Window, LaunchConfig], float | None]
 """A replica's health score (0–100) from its window and how it is started; None if nothing could be measured."""
@@ -89,7 +97,7 @@ class Effects:
             if service.actuator != "none" and service.actuator not in self.actuators:
                 raise InvalidInput(f"there is no actuator {service.actuator!r} here")
             survey = await self.survey(service)
-            plan = make_plan(request, service, survey, self.pace, self.scrape_s)
+            plan = make_plan(request, service, survey, paced(request, self.pace, self.scrape_s))
         except (InvalidInput, NotFound) as error:
             return PlanRefused(self.clock.now(), str(error))
         if plan is None:
@@ -98,20 +106,24 @@ class Effects:
 
     async def _capture(self, rollout: Rollout) -> Event | None:
         plan, now_s = rollout.planned, self.clock.now()
-        if len(plan.stages[0].targets) == len(plan.targets) and not self._past_is_known(plan, now_s):
-            return Expired(now_s) if overdue(rollout, now_s) else None
+        if not self._past_is_known(plan, now_s):
+            if overdue(rollout, now_s):
+                return Expired(now_s)
+            alone = len(plan.stages[0].targets) == len(plan.targets)
+            if alone or now_s < (rollout.deadline_s or now_s) - plan.pace.ready_timeout_s:
+                return None
         actuator, captured = self._actuator(plan), []
         for target in plan.targets:
             prior = await actuator.read(target)
             captured.append(Captured(target.id, prior, render(plan.engine, prior, plan.change, plan.release)))
-        return PriorStored(self.clock.now(), tuple(captured))
+        return PriorStored(self.clock.now(), tuple(captured), self._quiet(plan))
 
     def _past_is_known(self, plan: Plan, now_s: float) -> bool:
-        """Whether the replicas were scraped for one observation, so that they can be compared with themselves.
+        """Whether all replicas were scraped for so long that they can be compared with themselves.
 
-        Asked where nobody is left without the change from the first stage on.
+        Where some are left without the change, it is waited for no longer than that takes.
         """
-        start_s, width_s = now_s - plan.pace.monitoring_s, plan.pace.monitoring_s / plan.pace.windows
+        start_s, width_s = now_s - least_past_s(plan.pace), window_s(plan.pace)
         scraped = self._scraped([target.id for target in plan.targets], start_s - width_s)
         return len(scraped) == len(plan.targets) and all(window.start_s <= start_s + width_s for window in scraped)
 
@@ -143,22 +155,43 @@ class Effects:
         return None
 
     def _judge(self, rollout: Rollout) -> Event:
-        shown = observation(rollout)
+        plan, shown = rollout.planned, observation(rollout)
+        metrics = [criterion.metric for criterion in plan.criteria]
         start_s, end_s = shown.windows[0][0], shown.windows[-1][1]
-        canary = self._scraped(shown.canary, start_s)
-        verdict = judge_stage(
-            self._scraped(shown.baseline, shown.past[0][0] if shown.past else start_s),
-            canary,
-            rollout.planned.criteria,
-            rule=shown.rule,
-            windows=shown.windows,
-            past=shown.past,
-            canaries=shown.canary,
+        baseline, canary = self._scraped(shown.baseline, start_s), self._scraped(shown.canary, start_s)
+        others, same = (self._past(arm, shown.past_s, stretch_s(plan.pace)) for arm in (shown.baseline, shown.canary))
+        before = (others, same) if shown.baseline else (same, [])
+        measured = Measured(
+            measure(baseline, canary, metrics, shown.windows),
+            measure_stretches(*before, metrics, shown.past_s[0], stretch_s(plan.pace)),
+            rollout.quiet,
+            lost_replicas(baseline, canary, shown.windows, shown.canary),
         )
+        verdict = decide(measured, plan.criteria, rule=shown.rule, paired=bool(shown.baseline), look=shown.look)
         observed = [part for window in canary if (part := window.between(start_s, end_s)) is not None]
         scores = [self.health(window, rollout.captured_of(window.target).desired) for window in observed]
         worst = min((score for score in scores if score is not None), default=None)
         return Judged(self.clock.now(), verdict, worst)
+
+    def _quiet(self, plan: Plan) -> Quiet:
+        """The noise of a service that nobody has touched for a while, by the past of some of its replicas."""
+        length_s, now_s = stretch_s(plan.pace), self.clock.now()
+        start_s = now_s - MOST_STRETCHES * length_s
+        targets = [target.id for target in plan.targets[:MOST_NOISE_REPLICAS]]
+        metrics = [criterion.metric for criterion in plan.criteria if criterion.metric not in SHARES]
+        past = self._past(targets, (start_s, now_s), length_s)
+        return quiet(logs(past, metrics, start_s, length_s), length_s)
+
+    def _past(self, targets: Sequence[str], past_s: Span, length_s: float) -> list[Window]:
+        """About one snapshot for each stretch of a time in the past, and all of the last one."""
+        start_s, end_s = past_s
+        found = []
+        for target in targets:
+            firsts, last = self.history.sampled(target, start_s, length_s), self.history.since(target, end_s - length_s)
+            kept = {snapshot.at_s: snapshot for snapshot in (*firsts, *last) if snapshot.at_s <= end_s}
+            if kept:
+                found.append(Window(tuple(kept[at_s] for at_s in sorted(kept))))
+        return found
 
     def _scraped(self, targets: Sequence[str], start_s: float) -> list[Window]:
         """What was scraped of these replicas after `start_s`: a scrape at that very time may have come before whatever

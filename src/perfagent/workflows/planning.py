@@ -37,7 +37,7 @@ class Survey:
 Surveyor = Callable[[Service], Awaitable[Survey]]
 
 
-def make_plan(request: Request, service: Service, survey: Survey, pace: Pace, scrape_s: float) -> Plan | None:
+def make_plan(request: Request, service: Service, survey: Survey, pace: Pace) -> Plan | None:
     """The plan, or None when there is nothing to change.
 
     Replicas change in the order of their ids. Raises `InvalidInput` for a change that this engine or release does not
@@ -68,7 +68,7 @@ def make_plan(request: Request, service: Service, survey: Survey, pace: Pace, sc
         needs_approval=_needs_approval(service, altering=bool(altering or (proposal and proposal.needs_approval))),
         criteria=criteria,
         stages=_stages(service),
-        pace=_paced(request, pace, scrape_s),
+        pace=pace,
     )
 
 
@@ -91,7 +91,8 @@ def _stages(service: Service) -> tuple[PlannedStage, ...]:
     )
 
 
-def _paced(request: Request, pace: Pace, scrape_s: float) -> Pace:
+def paced(request: Request, pace: Pace, scrape_s: float) -> Pace:
+    """The pace with what the request asks for; windows hold several scrapes."""
     possible = int(request.monitoring_s / (SCRAPES_PER_WINDOW * scrape_s))
     return replace(
         pace,

@@ -57,7 +57,7 @@ async def at(fleet: FleetDouble) -> AsyncIterator[Site]:
             },
         )
         assert put.status_code == 201, put.text
-        await built.turn(30)
+        await built.turn(600)
         yield built
 
 

@@ -66,7 +66,7 @@ def test_a_fleet_of_one_has_no_baseline_and_only_a_ceiling_can_fail() -> None:
     }
 
 
-@pytest.mark.parametrize(("design", "stages"), [("1/10", 10), ("1 alone", 10), ("5/10", 50)])
+@pytest.mark.parametrize(("design", "stages"), [("1/10", 10), ("1/3", 10), ("5/10", 50)])
 def test_a_change_that_harms_badly_ends_at_the_first_stage_by_the_products_own_path(design: str, stages: int) -> None:
     ending = play(0, 1, cell(design, "both +50 %"))
     assert (ending.phase, ending.stage) == (Phase.ROLLED_BACK, stages)

@@ -13,7 +13,7 @@ from perfagent.domain.snapshot import Target
 from perfagent.domain.verdict import Role
 from perfagent.engines import effective
 from perfagent.workflows.model import Pace, Plan, Request
-from perfagent.workflows.planning import Survey, make_plan
+from perfagent.workflows.planning import Survey, make_plan, paced
 from support.rollouts import BEFORE, MORE_AT_ONCE, RELEASE, request, service
 
 PROPOSAL = Proposal(
@@ -40,7 +40,7 @@ FIND_ONE = Request("chat", "ann")
 def planned(
     asked: Request = FIND_ONE, *, of: Service | None = None, survey: Survey = SURVEY, scrape_s: float = 5.0
 ) -> Plan:
-    plan = make_plan(asked, of or service(4), survey, Pace(), scrape_s)
+    plan = make_plan(asked, of or service(4), survey, paced(asked, Pace(), scrape_s))
     assert plan is not None
     return plan
 
@@ -56,7 +56,7 @@ def test_a_plan_says_exactly_what_will_be_done() -> None:
         (Metric.TTFT, Role.PRIMARY, 0.15),
         (Metric.ITL, Role.GUARDRAIL, 0.4),
     ]
-    assert make_plan(FIND_ONE, service(4), SURVEY, Pace(), 5.0) == plan
+    assert make_plan(FIND_ONE, service(4), SURVEY, paced(FIND_ONE, Pace(), 5.0)) == plan
 
 
 def test_the_stages_are_replicas_by_id_and_each_holds_the_one_before() -> None:
@@ -107,8 +107,8 @@ def test_a_proposal_that_needs_approval_makes_a_plan_that_does() -> None:
 
 
 def test_without_a_proposal_or_with_what_is_already_so_there_is_nothing_to_do() -> None:
-    assert make_plan(FIND_ONE, service(), replace(SURVEY, proposal=None), Pace(), 5.0) is None
-    assert make_plan(request(change={Knob.MAX_NUM_SEQS: 8}), service(), SURVEY, Pace(), 5.0) is None
+    assert make_plan(FIND_ONE, service(), replace(SURVEY, proposal=None), Pace()) is None
+    assert make_plan(request(change={Knob.MAX_NUM_SEQS: 8}), service(), SURVEY, Pace()) is None
 
 
 def test_a_change_that_could_not_be_judged_is_refused() -> None:
