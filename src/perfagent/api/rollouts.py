@@ -21,7 +21,7 @@ from perfagent.api.fields import (
 from perfagent.api.views import ImprovementOut
 from perfagent.domain.knob import Knob, KnobValue
 from perfagent.domain.metric import Metric
-from perfagent.domain.verdict import Effectiveness, Judgement, Role, StageVerdict, Verdict
+from perfagent.domain.verdict import Effectiveness, Judgement, Outlook, Role, StageRule, StageVerdict, Verdict
 from perfagent.workflows.codec import encode
 from perfagent.workflows.events import Event
 from perfagent.workflows.model import Approval, Phase, Plan, PlannedStage, Request, Rollout, StageRecord
@@ -120,6 +120,41 @@ class PlannedStageOut(Model):
         return cls(stage=stage.percent, actual_percent=stage.actual_percent, targets=stage.targets)
 
 
+class OutlookOut(Model):
+    """What a stage will be able to tell, reckoned before anything is touched."""
+
+    stage: int
+    rule: StageRule
+    minutes_least: float
+    """Until the judge looks first, once the replicas are ready."""
+    minutes_most: float
+    """Until it looks last; then a person is asked."""
+    metric_name: Metric
+    detectable: float
+    """How much worse the metric must get so that nine of ten such changes are rolled back here, as a ratio."""
+    hold_chance: float
+    """Of a change that makes no difference."""
+    weakest_metric: Metric
+    """For whose sake that would most likely be."""
+    assumed: bool
+    """For want of a past, by assumptions about the noise."""
+
+    @classmethod
+    def of(cls, outlook: Outlook) -> "OutlookOut":
+        """An outlook as callers see it."""
+        return cls(
+            stage=outlook.percent,
+            rule=outlook.rule,
+            minutes_least=outlook.shortest_s / 60,
+            minutes_most=outlook.longest_s / 60,
+            metric_name=outlook.metric,
+            detectable=outlook.detectable,
+            hold_chance=outlook.hold_chance,
+            weakest_metric=outlook.weakest,
+            assumed=outlook.assumed,
+        )
+
+
 class PlanOut(Model):
     """Exactly what will be done."""
 
@@ -138,6 +173,8 @@ class PlanOut(Model):
     targets: tuple[str, ...]
     """In the order in which they change."""
     stages: tuple[PlannedStageOut, ...]
+    outlook: tuple[OutlookOut, ...]
+    """What each stage will be able to tell."""
 
     @classmethod
     def of(cls, plan: Plan) -> "PlanOut":
@@ -154,6 +191,7 @@ class PlanOut(Model):
             actuator=plan.actuator,
             targets=tuple(target.id for target in plan.targets),
             stages=tuple(PlannedStageOut.of(stage) for stage in plan.stages),
+            outlook=tuple(OutlookOut.of(each) for each in plan.outlook),
         )
 
 

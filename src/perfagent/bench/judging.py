@@ -5,7 +5,7 @@ in the same minutes of its first stage.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 
@@ -14,6 +14,7 @@ import numpy as np
 from perfagent.bench.cores import over_cores
 from perfagent.bench.fleets import EFFECTS, METRICS, NOISES, Fleet
 from perfagent.bench.incumbents import RULES, watch
+from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.metric import Metric
 from perfagent.domain.share import Share
@@ -26,6 +27,7 @@ from perfagent.workflows.events import Applied, Apply, Judge, Judged, Planned, P
 from perfagent.workflows.machine import begin, due, step
 from perfagent.workflows.model import Captured, Pace, Phase, Plan, PlannedStage, Request, Rollout, stretch_s
 from perfagent.workflows.observation import observation
+from perfagent.workflows.planning import check_decidable, foreseen
 
 MINUTE_S = 60.0
 LONGEST_MIN = 120
@@ -72,7 +74,7 @@ class Ending:
 
     cell: Cell
     phase: Phase
-    """Completed, rolled back, or held."""
+    """Completed, rolled back, held, or failed: refused before anything was touched, as nothing could be decided."""
     minutes: float
     """Since the first replica was touched."""
     stage: int
@@ -101,7 +103,12 @@ def play(seed: int, number: int, cell: Cell) -> Ending:
     rng = np.random.default_rng([seed, number, CELLS.index(cell)])
     fleet = Fleet(rng, cell.design.replicas, NOISES[cell.noise], EFFECTS[cell.effect], minutes=LONGEST_MIN)
     start_s = fleet.start_min * MINUTE_S
-    rollout, incumbents, now_s = _started(cell.design, _quiet(fleet, Pace()), start_s), dict[str, bool](), start_s
+    noise = _quiet(fleet, Pace())
+    rollout, incumbents, now_s = _started(cell.design, noise, start_s), dict[str, bool](), start_s
+    try:
+        check_decidable(replace(rollout.planned, outlook=foreseen(rollout.planned, noise)))
+    except InvalidInput as refusal:
+        return Ending(cell, Phase.FAILED, 0.0, 0, str(refusal), {})
     while rollout.phase in (Phase.ROLLING_OUT, Phase.MONITORING):
         match due(rollout, now_s):
             case Apply(targets) if fresh := tuple(each for each in targets if each not in rollout.touched):

@@ -34,12 +34,13 @@ def rates(endings: Sequence[Ending]) -> dict[str, Any]:
 def _of(mine: Sequence[Ending]) -> dict[str, Any]:
     ended = {phase: sum(ending.phase is phase for ending in mine) for phase in Phase}
     watched = [ending for ending in mine if ending.incumbents]
-    decided = [ending.minutes for ending in mine if ending.phase is not Phase.HELD]
+    decided = [ending.minutes for ending in mine if ending.phase in (Phase.COMPLETED, Phase.ROLLED_BACK)]
     return {
         "rollouts": len(mine),
         "rolled_back": asdict(share(ended[Phase.ROLLED_BACK], len(mine))),
         "promoted": asdict(share(ended[Phase.COMPLETED], len(mine))),
         "held": asdict(share(ended[Phase.HELD], len(mine))),
+        "refused": asdict(share(ended[Phase.FAILED], len(mine))),
         "minutes_median": median(decided) if decided else None,
         "incumbents_rolled_back": {
             rule: asdict(share(sum(ending.incumbents[rule] for ending in watched), len(watched))) for rule in RULES

@@ -66,7 +66,7 @@ def judge_table(data: dict[str, Any]) -> None:
     """How whole rollouts ended, and what incumbents' rules made of the same canaries."""
     out.print(f"{data['fleets']} fleets of each kind, seed {data['seed']}; percent of whole rollouts", style="bold")
     told = Table(box=None, header_style="dim")
-    for column in ("fleets", "stages", "change", "rolled back", "promoted", "held", "minutes"):
+    for column in ("fleets", "stages", "change", "rolled back", "promoted", "held", "refused", "minutes"):
         told.add_column(column)
     for row in [{"noise": "all"} | row for row in data["overall"]] + data["cells"]:
         minutes = row["minutes_median"]
@@ -74,7 +74,7 @@ def judge_table(data: dict[str, Any]) -> None:
             row["noise"],
             row["design"],
             row["effect"],
-            *(_percent(row[name]) for name in ("rolled_back", "promoted", "held")),
+            *(_percent(row[name]) for name in ("rolled_back", "promoted", "held", "refused")),
             "–" if minutes is None else f"{minutes:.0f}",
         )
     out.print(told)

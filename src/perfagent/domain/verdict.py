@@ -126,6 +126,28 @@ ONLY_LOOK = Look()
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a stage will be able to tell, reckoned before anything is touched."""
+
+    percent: int
+    rule: StageRule
+    shortest_s: float
+    """From the last replica ready to the first look."""
+    longest_s: float
+    """To the last look, after which a person is asked."""
+    metric: Metric
+    """The primary one."""
+    detectable: float
+    """How much worse it must get so that nine of ten such changes are rolled back here: 0.2 is 20 %."""
+    hold_chance: float
+    """Of a change that makes no difference: to be held at the end. As if metrics were independent, so at most."""
+    weakest: Metric
+    """For whose sake that would most likely be."""
+    assumed: bool
+    """Without a past: by assumptions about the noise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """One metric: canary / baseline with its interval, and what that means."""
 
@@ -158,3 +180,5 @@ class StageVerdict:
     look: Look = ONLY_LOOK
     lost: tuple[str, ...] = ()
     """Canary replicas that vanished while they were observed, each with what was seen."""
+    restarted: tuple[str, ...] = ()
+    """Those that restarted."""

@@ -175,7 +175,7 @@ def against_others(windows: Sequence[PairedWindow], past: Sequence[PairedWindow]
         centre -= weight * fmean(map(_ratio, before))
     seen = _variance(differences) / len(used), len(used) - 1.0
     parts = spread(noise, _seconds(used), len(before), canaries, baselines, seen)
-    return _estimate(centre, parts, len(used))
+    return estimated(centre, parts, len(used))
 
 
 def trust(noise: Noise, stretches: int) -> float:
@@ -224,7 +224,7 @@ def against_own_past(windows: Sequence[PairedWindow], past: Sequence[PairedWindo
     replicas = min(window.canary_replicas for window in used)
     seen = _variance(after) / len(after), len(after) - 1.0
     parts = own_spread(noise, _seconds(used), len(before), replicas, seen)
-    return _estimate(fmean(after) - fmean(before), parts, len(used))
+    return estimated(fmean(after) - fmean(before), parts, len(used))
 
 
 def own_spread(noise: Noise, seconds: float, stretches: int, replicas: int, seen: _Part = (0.0, inf)) -> list[_Part]:
@@ -240,8 +240,8 @@ def own_spread(noise: Noise, seconds: float, stretches: int, replicas: int, seen
     ]
 
 
-def _estimate(centre: float, parts: Sequence[_Part], windows: int) -> Estimate:
-    """Degrees of freedom by Satterthwaite."""
+def estimated(centre: float, parts: Sequence[_Part], windows: int = 0) -> Estimate:
+    """With degrees of freedom by Satterthwaite."""
     total = sum(variance for variance, _ in parts)
     doubt = sum(variance**2 / freedom for variance, freedom in parts if variance)
     return Estimate(centre, total, total**2 / doubt if doubt else inf, windows)

@@ -13,6 +13,10 @@ DEFAULT_MARGIN = 0.15
 """How much worse is accepted where the change predicts nothing else. A convention, not a measurement: about what
 users of a chat do not notice, and still provable with half of a ten-replica fleet in ten minutes."""
 
+HARM_FLOOR = 0.03
+"""Worse by certainly more than this is harm: small enough to stop what users would feel, large enough that a
+difference which is real but of no consequence does not undo a good change. A convention, not a measurement."""
+
 LARGEST_MARGIN = 0.9
 """Of throughput no more than this may ever be given up, whatever a prediction says."""
 

@@ -5,6 +5,7 @@ Each is an e-value: a bet against chance that cannot be expected to gain. By Vil
 """
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from math import exp, log
 
 from perfagent.domain.verdict import Criterion, Effectiveness, Judgement, PairedWindow
@@ -32,21 +33,39 @@ Step = tuple[float, float, float, float]
 """What fell on the canary and its part in the whole, what fell on the others and theirs, since the step before."""
 
 
-def share_evidence(steps: Iterable[Step]) -> float:
-    """How much speaks for more bad requests on the canary than chance and luck make: its e-value.
+Bets = tuple[float, ...]
+"""The log of what each bet has grown to."""
+
+NO_BETS: Bets = (0.0,) * len(ODDS)
+CERTAIN = 1 / SUDDEN_ALPHA
+"""An e-value from which on harm is certain."""
+
+
+def placed(bets: Bets, step: Step) -> Bets:
+    """The bets after one more step.
 
     Given how many fail in a step, each falls on the canary as its part of the step's requests says. That the true
-    distribution is without replacement makes the bet gain less, never more (Hoeffding, 1963).
+    distribution is without replacement makes the bets gain less, never more (Hoeffding, 1963).
     """
-    gains = [0.0] * len(ODDS)
-    for bad, requests, others_bad, others in steps:
-        if not (requests and others):
-            continue
-        fair = _chance(ALIKE, requests, others)
-        for place, odds in enumerate(ODDS):
-            bet = _chance(odds, requests, others)
-            gains[place] += bad * log(bet / fair) + others_bad * log((1 - bet) / (1 - fair))
-    return sum(map(_grown, gains)) / len(gains)
+    bad, part, others_bad, others_part = step
+    if not (part and others_part):
+        return bets
+    fair = _chance(ALIKE, part, others_part)
+    chances = [_chance(odds, part, others_part) for odds in ODDS]
+    return tuple(
+        grown + bad * log(chance / fair) + others_bad * log((1 - chance) / (1 - fair))
+        for grown, chance in zip(bets, chances, strict=True)
+    )
+
+
+def evidence(bets: Bets) -> float:
+    """How much speaks for more bad requests on the canary than chance and luck make: the e-value."""
+    return sum(map(_grown, bets)) / len(bets)
+
+
+def share_evidence(steps: Iterable[Step]) -> float:
+    """The e-value of all these steps."""
+    return evidence(reduce(placed, steps, NO_BETS))
 
 
 def restart_evidence(restarts: int, watched_s: float, others: int, others_s: float) -> float:
@@ -72,11 +91,11 @@ def judge_share(criterion: Criterion, windows: Sequence[PairedWindow], past: Seq
         steps: list[Step] = [(new_bad, usual, new_all - new_bad, 1 - usual)]
     else:
         steps = [_step(window) for window in mine]
-    evidence = share_evidence(steps)
+    e_value = share_evidence(steps)
     old, new = old_bad / old_all, new_bad / new_all
-    worse = evidence >= 1 / SUDDEN_ALPHA
+    worse = e_value >= CERTAIN
     reason = f"{criterion.metric}: {new:.2%} of {new_all:.0f} requests, baseline {old:.2%} of {old_all:.0f}" + (
-        f"; {min(evidence, 1e9):,.0f} to 1 that this is no chance" if worse else ""
+        f"; {min(e_value, 1e9):,.0f} to 1 that this is no chance" if worse else ""
     )
     result = Effectiveness.WORSE if worse else Effectiveness.SAME
     return Judgement(criterion, result, new / old if old > 0 else None, None, None, len(mine), reason)
@@ -95,8 +114,8 @@ def _totals(figures: Sequence[tuple[float | None, float]]) -> tuple[float, float
     return sum(bad for bad, _ in known), sum(count for _, count in known)
 
 
-def _chance(odds: float, requests: float, others: float) -> float:
-    return odds * requests / (odds * requests + others)
+def _chance(odds: float, part: float, others_part: float) -> float:
+    return odds * part / (odds * part + others_part)
 
 
 def _grown(gain: float) -> float:

@@ -118,15 +118,20 @@ def figure(cuts: Sequence[Window], metric: Metric, replicas: int) -> Figure:
 
 
 def _share(cuts: Sequence[Window], metric: Metric) -> Figure:
-    """Share of all requests that ended so.
+    seen = [found for cut in cuts if (found := ends(cut)) is not None]
+    requests = sum(sum(each.values()) for each in seen)
+    return Figure(sum(each[metric] for each in seen) / requests if requests > 0 else None, requests, len(seen))
+
+
+def ends(window: Window) -> dict[Metric, float] | None:
+    """How many requests ended in each way; None where they are not counted.
 
     A counter that the page lacks counts as zero where finished requests are counted: engines create such a series
     with its first event, and a metric that the engine never exports is no criterion.
     """
-    seen = [cut for cut in cuts if increase(cut, Metric.FINISHED) is not None]
-    ends = {each: sum(increase(cut, each) or 0.0 for cut in seen) for each in _ENDS}
-    requests = sum(ends.values())
-    return Figure(ends[metric] / requests if requests > 0 else None, requests, len(seen))
+    if increase(window, Metric.FINISHED) is None:
+        return None
+    return {each: increase(window, each) or 0.0 for each in _ENDS}
 
 
 _ENDS = (Metric.FINISHED, Metric.FAILED, Metric.REJECTED)

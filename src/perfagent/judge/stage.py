@@ -23,13 +23,9 @@ from perfagent.domain.verdict import (
 )
 from perfagent.domain.window import Window, resets
 from perfagent.judge.compare import Figures, judge_metrics, worst_accepted
-from perfagent.judge.criteria import SHARES
+from perfagent.judge.criteria import HARM_FLOOR, SHARES
 from perfagent.judge.evidence import judge_share
 from perfagent.judge.measure import Span
-
-HARM_FLOOR = 0.03
-"""Worse by certainly more than this is harm: small enough to stop what users would feel, large enough that a
-difference which is real but of no consequence does not undo a good change. A convention, not a measurement."""
 
 SILENT_SHARE = 1 / 3
 """A canary replica that is not seen in this last part of the observation, while others are, has vanished."""
@@ -45,7 +41,9 @@ class Measured:
     quiet: Quiet = NO_PAST
     """The service's own noise."""
     lost: tuple[str, ...] = ()
-    """Canary replicas that restarted or vanished, each with what was seen."""
+    """Canary replicas that vanished, each with what was seen."""
+    restarted: tuple[str, ...] = ()
+    """Canary replicas that restarted, each with what was seen: not enough to prove harm, or it would be over."""
 
 
 def decide(
@@ -63,7 +61,7 @@ def decide(
         *judge_metrics(metrics, figures, look, harm_floor=HARM_FLOOR if paired else None),
         *(judge_share(each, measured.windows, () if paired else measured.past) for each in shares),
     )
-    verdict, reasons = _verdict(judgements, measured.lost, rule)
+    verdict, reasons = _verdict(judgements, measured, rule)
     return StageVerdict(
         verdict,
         reasons,
@@ -75,6 +73,7 @@ def decide(
         paired,
         look,
         measured.lost,
+        measured.restarted,
     )
 
 
@@ -82,7 +81,7 @@ def again(verdict: StageVerdict) -> StageVerdict:
     """The same verdict, worked out anew from the figures that it kept. Raises `InvalidInput` where it kept too few."""
     if verdict.quiet is None or verdict.rule is None:
         raise InvalidInput("the verdict is of a release that did not keep everything it was made from")
-    measured = Measured(verdict.windows, verdict.past, verdict.quiet, verdict.lost)
+    measured = Measured(verdict.windows, verdict.past, verdict.quiet, verdict.lost, verdict.restarted)
     criteria = [judgement.criterion for judgement in verdict.judgements]
     return decide(measured, criteria, rule=verdict.rule, paired=verdict.paired, look=verdict.look)
 
@@ -90,30 +89,29 @@ def again(verdict: StageVerdict) -> StageVerdict:
 def lost_replicas(
     baseline: Sequence[Window], canary: Sequence[Window], windows: Sequence[Span], canaries: Sequence[str]
 ) -> tuple[str, ...]:
-    """Canary replicas that restarted within the windows, or vanished before their end while others were still seen."""
+    """Canary replicas that vanished before the end of the windows while others were still seen."""
     if not windows:
         return ()
     start_s, end_s = windows[0][0], windows[-1][1]
     late_s = end_s - SILENT_SHARE * (end_s - start_s)
     seen = {window.target: window.between(start_s, end_s) for window in canary}
-    others_seen = any(window.end_s >= late_s for window in (*canary, *baseline))
-    said = []
-    for target in sorted(canaries):
-        inside = seen.get(target)
-        if inside is not None and resets(inside):
-            said.append(f"{target} restarted while it was observed")
-        elif others_seen and (inside is None or inside.end_s < late_s):
-            said.append(f"{target} vanished while it was observed")
-    return tuple(said)
+    if not any(window.end_s >= late_s for window in (*canary, *baseline)):
+        return ()
+    last_s = {target: window.end_s for target, window in seen.items() if window is not None}
+    return tuple(f"{each} vanished while it was observed" for each in sorted(canaries) if last_s.get(each, 0) < late_s)
 
 
-def _verdict(
-    judgements: Sequence[Judgement], lost: tuple[str, ...], rule: StageRule
-) -> tuple[Verdict, tuple[str, ...]]:
-    harm = (*lost, *_reasons(judgements, Effectiveness.WORSE))
+def restarted_replicas(canary: Sequence[Window], windows: Sequence[Span]) -> tuple[str, ...]:
+    """Canary replicas that restarted within the windows."""
+    inside = [window.between(windows[0][0], windows[-1][1]) for window in canary] if windows else []
+    return tuple(f"{each.target} restarted while it was observed" for each in inside if each and resets(each))
+
+
+def _verdict(judgements: Sequence[Judgement], measured: Measured, rule: StageRule) -> tuple[Verdict, tuple[str, ...]]:
+    harm = (*measured.lost, *_reasons(judgements, Effectiveness.WORSE))
     if harm:
         return Verdict.ROLL_BACK, harm
-    missing = _reasons(judgements, Effectiveness.NO_DATA)
+    missing = (*measured.restarted, *_reasons(judgements, Effectiveness.NO_DATA))
     if missing or not judgements:
         return Verdict.HOLD, missing or ("there is nothing to judge by",)
     if rule is StageRule.NOT_INFERIOR:

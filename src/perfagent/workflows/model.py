@@ -13,7 +13,7 @@ from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Change, LaunchConfig
 from perfagent.domain.proposal import Effect
 from perfagent.domain.snapshot import Target
-from perfagent.domain.verdict import NO_PAST, Criterion, Quiet, StageVerdict, Verdict
+from perfagent.domain.verdict import NO_PAST, Criterion, Outlook, Quiet, StageVerdict, Verdict
 from perfagent.judge.noise import LEAST_MOODS, STRETCHES
 
 
@@ -117,6 +117,8 @@ class Plan:
     criteria: tuple[Criterion, ...]
     stages: tuple[PlannedStage, ...]
     pace: Pace
+    outlook: tuple[Outlook, ...] = ()
+    """What each stage will be able to tell; empty in plans of releases that did not ask."""
 
     @property
     def by_hand(self) -> bool:

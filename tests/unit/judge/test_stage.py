@@ -14,7 +14,7 @@ from perfagent.domain.window import Window
 from perfagent.judge import Measured, criteria_for, decide
 from perfagent.judge.measure import logs, measure, measure_stretches
 from perfagent.judge.noise import quiet
-from perfagent.judge.stage import again, lost_replicas
+from perfagent.judge.stage import again, lost_replicas, restarted_replicas
 from support.noise import constant_windows, paired_windows
 from support.noisy_fleets import Noise, fleet
 
@@ -38,6 +38,7 @@ def measured(windows: dict[str, Window], canaries: list[str], *, past: dict[str,
         measure_stretches(others, same, metrics, -PAST_S, STRETCH_S) if past else (),
         quiet(logs(list(past.values()), metrics, -PAST_S, STRETCH_S), STRETCH_S) if past else quiet({}, STRETCH_S),
         lost_replicas(baseline, canary, SPANS, canaries),
+        restarted_replicas(canary, SPANS),
     )
 
 
@@ -152,18 +153,19 @@ def restarted(window: Window, at_s: float) -> Window:
     return Window(tuple(born))
 
 
-def test_a_canary_that_restarts_while_it_is_observed_is_rolled_back() -> None:
+def test_a_canary_that_restarts_while_it_is_observed_is_not_promoted() -> None:
     windows = fleet(5)
     windows["r00"] = restarted(windows["r00"], 300.0)
     verdict = judged(windows, ["r00"], StageRule.NO_HARM)
-    assert verdict.verdict is Verdict.ROLL_BACK
+    assert verdict.verdict is Verdict.HOLD
     assert verdict.reasons[0] == "r00 restarted while it was observed"
+    assert again(verdict) == verdict
 
 
 def test_a_baseline_replica_that_restarts_is_no_harm() -> None:
     windows = fleet(1)
     windows["r09"] = restarted(windows["r09"], 300.0)
-    assert judged(windows, ["r00"], StageRule.NO_HARM).lost == ()
+    assert "restarted" not in " ".join(judged(windows, ["r00"], StageRule.NO_HARM).reasons)
 
 
 def test_a_canary_that_vanishes_while_others_are_seen_is_rolled_back() -> None:
