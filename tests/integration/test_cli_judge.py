@@ -1,4 +1,7 @@
 import json
+import re
+import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -14,19 +17,39 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["judge", *arguments])
 
 
-def test_a_starved_server_beside_a_healthy_one_is_rolled_back_and_everything_is_told() -> None:
-    answer = run("--baseline", HEALTHY, "--canary", STARVED, "--windows", "5", "-o", "json")
+@pytest.fixture
+def slower(tmp_path: Path) -> str:
+    """The healthy recording, as if every first token had taken ten times as long."""
+    shutil.copytree(HEALTHY, tmp_path / "slower")
+    for page in (tmp_path / "slower").glob("*.prom"):
+        told = re.sub(
+            r"(?m)^(vllm:time_to_first_token_seconds_sum\{.*\}) (.*)$",
+            lambda found: f"{found[1]} {10 * float(found[2])}",
+            page.read_text(),
+        )
+        page.write_text(told)
+    return str(tmp_path / "slower")
+
+
+def test_a_slower_canary_is_rolled_back_and_everything_is_told(slower: str) -> None:
+    answer = run("--baseline", HEALTHY, "--canary", slower, "--windows", "5", "-o", "json")
     told = json.loads(answer.stdout)
     assert (answer.exit_code, told["verdict"]) == (1, "roll_back")
-    assert any(reason.startswith("ttft_s: ") for reason in told["reasons"])
+    assert [reason.split(":")[0] for reason in told["reasons"]] == ["ttft_s"]
     assert {each["metric"] for each in told["windows"]} == {each["metric"] for each in told["judgements"]}
     assert not any(each["before"] for each in told["windows"])
 
 
-def test_the_table_says_the_verdict_and_why() -> None:
-    answer = run("--baseline", HEALTHY, "--canary", STARVED, "--windows", "5")
+def test_the_table_says_the_verdict_and_why(slower: str) -> None:
+    answer = run("--baseline", HEALTHY, "--canary", slower, "--windows", "5")
     assert answer.stdout.startswith("roll back")
     assert "ttft_s: " in answer.stdout
+
+
+def test_servers_with_other_work_are_not_compared() -> None:
+    answer = run("--baseline", HEALTHY, "--canary", STARVED, "--windows", "5")
+    assert answer.stdout.startswith("hold")
+    assert "not comparable: generation_length_tokens of the canary is 71.6% longer" in answer.stdout
 
 
 def test_two_recordings_prove_little_and_a_hold_is_no_success() -> None:

@@ -40,6 +40,8 @@ class Role(StrEnum):
 
     PRIMARY = "primary"
     GUARDRAIL = "guardrail"
+    MIX = "mix"
+    """Not judged itself: it tells whether both arms were given the same kind of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +184,5 @@ class StageVerdict:
     """Canary replicas that vanished while they were observed, each with what was seen."""
     restarted: tuple[str, ...] = ()
     """Those that restarted."""
+    warming: int = 0
+    """Windows at the beginning that were left out because the canary's prefix cache was still filling."""

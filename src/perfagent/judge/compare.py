@@ -43,6 +43,9 @@ LEAST_OBSERVATIONS = 5.0
 SMALLEST_S = 0.001
 """Times below a millisecond are taken as one: whether they double is of no interest to anybody."""
 
+SMALLEST_SHARE = 0.05
+"""Shares below a twentieth are taken as that: twice next to nothing is still next to nothing."""
+
 SMALLEST_TOKENS_PER_S = 0.01
 """So that a canary which generates nothing has a ratio too, and a terrible one."""
 
@@ -279,7 +282,7 @@ def logged(metric: Metric, value: float | None) -> float:
     """The log of a figure, oriented so that more is worse."""
     if metric is Metric.GENERATION_TOKENS:
         return -log(max(value or 0.0, SMALLEST_TOKENS_PER_S))
-    return log(max(value or 0.0, SMALLEST_S))
+    return log(max(value or 0.0, SMALLEST_SHARE if metric is Metric.PREFIX_HITS else SMALLEST_S))
 
 
 _MEANS = {
@@ -298,19 +301,27 @@ def _said(
     accepted: float,
     harmful: float,
 ) -> str:
-    ratio, low, high = map(partial(_in_words, criterion.metric), interval)
+    ratio, low, high = map(partial(in_words, criterion.metric), interval)
     meaning = _MEANS[result].format(
         harmful=_size(criterion.metric, harmful), accepted=_size(criterion.metric, accepted)
     )
     return f"{criterion.metric}: {ratio} (between {low} and {high}, {windows} windows): {meaning}"
 
 
-def _in_words(metric: Metric, ratio: float) -> str:
+_WORDS = {
+    Metric.GENERATION_TOKENS: ("less", "more"),
+    Metric.FINISHED: ("more", "fewer"),
+    Metric.PREFIX_HITS: ("more to compute", "less to compute"),
+}
+
+
+def in_words(metric: Metric, ratio: float) -> str:
+    """A ratio as people say it."""
     throughput = metric is Metric.GENERATION_TOKENS
     natural = 1 / ratio if throughput else ratio
     if natural > MANIFOLD:
         return f"{natural:,.3g} times as {'much' if throughput else 'long'}"
-    more, less = ("less", "more") if throughput else ("longer", "shorter")
+    more, less = _WORDS.get(metric, ("longer", "shorter"))
     return f"{_size(metric, ratio)} {more if ratio > 1 else less}"
 
 

@@ -3,7 +3,7 @@
 Few metrics, because every further one adds its own chance of a false alarm.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from perfagent.domain.metric import Kind, Metric
 from perfagent.domain.proposal import Effect, Proposal
@@ -27,6 +27,15 @@ SHARES = (Metric.FAILED, Metric.REJECTED)
 """Judged as shares of all requests; any clear rise is harm."""
 
 
+MIX = (Metric.FINISHED, Metric.PROMPT_LENGTH, Metric.GENERATION_LENGTH, Metric.PREFIX_HITS)
+"""What both arms must have alike to be compared: requests that come, lengths, and what the prefix cache saves."""
+
+
+def judged(criteria: Sequence[Criterion]) -> list[Criterion]:
+    """Those whose size is judged: neither shares of requests nor the mix of work."""
+    return [each for each in criteria if each.metric not in SHARES and each.role is not Role.MIX]
+
+
 def criteria_for(proposal: Proposal | None, available: Collection[Metric]) -> tuple[Criterion, ...]:
     """The criteria for a change on an engine that exports the `available` metrics, the primary one first.
 
@@ -38,12 +47,13 @@ def criteria_for(proposal: Proposal | None, available: Collection[Metric]) -> tu
     wanted = [effect.metric for effect in effects[:1] if effect.metric in available and _judgeable(effect.metric)]
     guards = [next((metric for metric in row if metric in available), None) for row in GUARDRAILS]
     metrics = list(dict.fromkeys([*wanted, *(metric for metric in guards if metric is not None)]))
-    judged = [
+    chosen = [
         Criterion(metric, Role.GUARDRAIL if rank else Role.PRIMARY, _margin(metric, effects))
         for rank, metric in enumerate(metrics)
     ]
-    shares = [Criterion(metric, Role.GUARDRAIL, 0.0) for metric in SHARES if judged and metric in available]
-    return (*judged, *shares)
+    shares = [Criterion(metric, Role.GUARDRAIL, 0.0) for metric in SHARES if chosen and metric in available]
+    mixes = [Criterion(metric, Role.MIX, DEFAULT_MARGIN) for metric in MIX if chosen and metric in available]
+    return (*chosen, *shares, *mixes)
 
 
 def _judgeable(metric: Metric) -> bool:

@@ -13,7 +13,7 @@ from perfagent.domain.histogram import merge
 from perfagent.domain.metric import Kind, Metric
 from perfagent.domain.snapshot import Snapshot
 from perfagent.domain.verdict import PairedWindow
-from perfagent.domain.window import Window, increase, observed, resets, since_restart
+from perfagent.domain.window import Window, increase, levels, observed, resets, since_restart
 from perfagent.judge.compare import LEAST_OBSERVATIONS, logged
 from perfagent.judge.noise import Logs
 
@@ -106,6 +106,10 @@ def figure(cuts: Sequence[Window], metric: Metric, replicas: int) -> Figure:
         return Figure(None, 0.0, len(cuts))
     if metric in (Metric.FAILED, Metric.REJECTED):
         return _share(cuts, metric)
+    if metric is Metric.PREFIX_HITS:
+        return _computed(cuts)
+    if metric is Metric.FINISHED:
+        return _came(cuts)
     if metric.kind is Kind.HISTOGRAM:
         parts = [part for part in (observed(cut, metric) for cut in cuts) if part is not None]
         pooled = merge(parts)
@@ -121,6 +125,34 @@ def _share(cuts: Sequence[Window], metric: Metric) -> Figure:
     seen = [found for cut in cuts if (found := ends(cut)) is not None]
     requests = sum(sum(each.values()) for each in seen)
     return Figure(sum(each[metric] for each in seen) / requests if requests > 0 else None, requests, len(seen))
+
+
+def _computed(cuts: Sequence[Window]) -> Figure:
+    """Share of prompt tokens that the prefix cache did not save."""
+    seen = [
+        (queries, increase(cut, Metric.PREFIX_HITS) or 0.0)
+        for cut in cuts
+        if (queries := increase(cut, Metric.PREFIX_QUERIES)) is not None
+    ]
+    asked = sum(queries for queries, _ in seen)
+    return Figure(1 - sum(hits for _, hits in seen) / asked if asked > 0 else None, asked, len(seen))
+
+
+def _came(cuts: Sequence[Window]) -> Figure:
+    """Requests that came, per second and replica: those that ended, and by how many more are there than before."""
+    seen = [(cut, found) for cut in cuts if (found := ends(cut)) is not None and cut.span_s > 0]
+    if not seen:
+        return Figure(None, 0.0, 0)
+    came = sum(
+        max(0.0, sum(found.values()) + (increase(cut, Metric.ABORTED) or 0.0) + _more(cut)) for cut, found in seen
+    )
+    return Figure(came / sum(cut.span_s for cut, _ in seen), came, len(seen))
+
+
+def _more(cut: Window) -> float:
+    """How many more requests are there at the end than at the beginning."""
+    points = [levels(cut, metric) for metric in (Metric.RUNNING, Metric.WAITING)]
+    return sum(each[-1][1] - each[0][1] for each in points if each)
 
 
 def ends(window: Window) -> dict[Metric, float] | None:

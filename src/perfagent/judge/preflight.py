@@ -10,7 +10,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 
 from perfagent.domain.verdict import Criterion, Look, Outlook, Quiet, StageRule
 from perfagent.judge.compare import Estimate, estimated, harm_z, own_spread, promote_z, spread, worst_accepted
-from perfagent.judge.criteria import DEFAULT_MARGIN, HARM_FLOOR, SHARES
+from perfagent.judge.criteria import DEFAULT_MARGIN, HARM_FLOOR, judged
 from perfagent.judge.noise import noise_in
 
 POWER = 0.9
@@ -33,7 +33,7 @@ def outlook(
     look: Look,
 ) -> Outlook:
     """One stage with so many replicas (with the change, without it), each of its looks `observed_s` after the last."""
-    metrics = [criterion for criterion in criteria if criterion.metric not in SHARES]
+    metrics = judged(criteria)
     longest_s = look.planned * observed_s
     found = {each: _estimate(each, quiet, replicas, longest_s, past_s) for each in metrics}
     passes = {each: _chance_to_pass(each, found[each], rule, look) for each in metrics}

@@ -17,15 +17,17 @@ from perfagent.domain.verdict import (
     Look,
     PairedWindow,
     Quiet,
+    Role,
     StageRule,
     StageVerdict,
     Verdict,
 )
 from perfagent.domain.window import Window, resets
 from perfagent.judge.compare import Figures, judge_metrics, worst_accepted
-from perfagent.judge.criteria import HARM_FLOOR, SHARES
+from perfagent.judge.criteria import HARM_FLOOR, SHARES, judged
 from perfagent.judge.evidence import judge_share
 from perfagent.judge.measure import Span
+from perfagent.judge.mix import easier, excuses, judge_mix, warm_from
 
 SILENT_SHARE = 1 / 3
 """A canary replica that is not seen in this last part of the observation, while others are, has vanished."""
@@ -54,18 +56,21 @@ def decide(
     Without `paired` nobody was left without the change, and the past of the same replicas is the baseline. The load is
     not the same then, so only what is proven to lie beyond the margin itself is harm.
     """
-    figures = Figures(measured.windows, measured.past, measured.quiet, paired)
-    metrics = [each for each in criteria if each.metric not in SHARES]
+    warm_s, warming = warm_from(measured.windows)
+    figures = Figures(
+        [window for window in measured.windows if window.start_s >= warm_s], measured.past, measured.quiet, paired
+    )
     shares = [each for each in criteria if each.metric in SHARES]
+    mixes = tuple(judge_mix(each, figures, look) for each in criteria if each.role is Role.MIX)
     judgements = (
-        *judge_metrics(metrics, figures, look, harm_floor=HARM_FLOOR if paired else None),
+        *judge_metrics(judged(criteria), figures, look, harm_floor=HARM_FLOOR if paired else None),
         *(judge_share(each, measured.windows, () if paired else measured.past) for each in shares),
     )
-    verdict, reasons = _verdict(judgements, measured, rule)
+    verdict, reasons = _verdict(judgements, mixes, measured, rule)
     return StageVerdict(
         verdict,
         reasons,
-        judgements,
+        (*judgements, *mixes),
         measured.windows,
         measured.past,
         measured.quiet,
@@ -74,6 +79,7 @@ def decide(
         look,
         measured.lost,
         measured.restarted,
+        warming,
     )
 
 
@@ -107,11 +113,16 @@ def restarted_replicas(canary: Sequence[Window], windows: Sequence[Span]) -> tup
     return tuple(f"{each.target} restarted while it was observed" for each in inside if each and resets(each))
 
 
-def _verdict(judgements: Sequence[Judgement], measured: Measured, rule: StageRule) -> tuple[Verdict, tuple[str, ...]]:
-    harm = (*measured.lost, *_reasons(judgements, Effectiveness.WORSE))
+def _verdict(
+    judgements: Sequence[Judgement], mixes: Sequence[Judgement], measured: Measured, rule: StageRule
+) -> tuple[Verdict, tuple[str, ...]]:
+    worse = [each for each in judgements if each.result is Effectiveness.WORSE]
+    harm = (*measured.lost, *(each.reason for each in worse if not excuses(each, mixes)))
     if harm:
         return Verdict.ROLL_BACK, harm
-    missing = (*measured.restarted, *_reasons(judgements, Effectiveness.NO_DATA))
+    excused = [excuse for each in worse for excuse in excuses(each, mixes)]
+    unlike = tuple(dict.fromkeys([*excused, *(each.reason for each in mixes if easier(each))]))
+    missing = (*unlike, *measured.restarted, *_reasons(judgements, Effectiveness.NO_DATA))
     if missing or not judgements:
         return Verdict.HOLD, missing or ("there is nothing to judge by",)
     if rule is StageRule.NOT_INFERIOR:

@@ -140,3 +140,40 @@ def test_logs_are_by_replica_and_stretch_with_gaps_where_nothing_was_seen() -> N
     assert np.isnan(found[Metric.TTFT][1, 0])
     assert np.exp(found[Metric.TTFT][1, 1]) == pytest.approx(4.0)
     assert np.isnan(found[Metric.ITL]).all()
+
+
+def working(target: str, *figures: tuple[float, float, float, float, float]) -> Window:
+    """(finished, running, waiting, prompt tokens asked for, of these in the prefix cache) every ten seconds."""
+    return Window(
+        tuple(
+            Snapshot(
+                target,
+                "vllm",
+                10.0 * k,
+                {
+                    Metric.FINISHED: {(): finished},
+                    Metric.RUNNING: {(): running},
+                    Metric.WAITING: {(): waiting},
+                    Metric.PREFIX_QUERIES: {(): queries},
+                    Metric.PREFIX_HITS: {(): hits},
+                },
+                {},
+            )
+            for k, (finished, running, waiting, queries, hits) in enumerate(figures)
+        )
+    )
+
+
+def test_requests_that_came_are_those_that_ended_and_those_that_still_wait() -> None:
+    slow = working("a", (0, 4, 0, 0, 0), (10, 4, 20, 0, 0), (20, 4, 40, 0, 0), (30, 4, 60, 0, 0))
+    quick = working("b", (0, 4, 0, 0, 0), (30, 4, 0, 0, 0), (60, 4, 0, 0, 0), (90, 4, 0, 0, 0))
+    (only,) = measure([slow], [quick], [Metric.FINISHED], SPANS[:1])
+    assert (only.baseline, only.canary) == (3.0, 3.0)
+
+
+def test_what_the_prefix_cache_did_not_save_is_a_share_of_the_prompts() -> None:
+    window = working("a", (0, 0, 0, 0, 0), (1, 0, 0, 400, 100), (2, 0, 0, 800, 200))
+    idle = working("b", (0, 0, 0, 0, 0), (1, 0, 0, 0, 0), (2, 0, 0, 0, 0))
+    (only,) = measure([window], [idle], [Metric.PREFIX_HITS], SPANS[:1])
+    assert (only.baseline, only.baseline_count) == (0.75, 800)
+    assert only.canary is None
