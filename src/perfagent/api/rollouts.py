@@ -22,6 +22,7 @@ from perfagent.api.views import ImprovementOut
 from perfagent.domain.knob import Knob, KnobValue
 from perfagent.domain.metric import Metric
 from perfagent.domain.verdict import Effectiveness, Judgement, Outlook, Role, StageRule, StageVerdict, Verdict
+from perfagent.judge.compare import promote_spent
 from perfagent.workflows.codec import encode
 from perfagent.workflows.events import Event
 from perfagent.workflows.model import Approval, Phase, Plan, PlannedStage, Request, Rollout, StageRecord
@@ -259,6 +260,14 @@ class VerdictOut(Model):
     verdict: Verdict
     reasons: tuple[str, ...]
     judgements: tuple[JudgementOut, ...]
+    rule: StageRule | None
+    """What the stage had to show; null in records of earlier releases."""
+    look: int
+    looks_planned: int
+    chance_spent: float
+    """Of promoting what is just as much worse as accepted, up to this look."""
+    windows_left_out: int
+    """At the beginning, because the canary's prefix cache was still filling."""
 
     @classmethod
     def of(cls, stage: StageRecord, look: StageVerdict) -> "VerdictOut":
@@ -268,6 +277,11 @@ class VerdictOut(Model):
             verdict=look.verdict,
             reasons=look.reasons,
             judgements=tuple(JudgementOut.of(each) for each in look.judgements),
+            rule=look.rule,
+            look=look.look.number,
+            looks_planned=look.look.planned,
+            chance_spent=promote_spent(look.look),
+            windows_left_out=look.warming,
         )
 
 

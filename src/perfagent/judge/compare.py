@@ -17,7 +17,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from perfagent.domain.metric import Metric
 from perfagent.domain.verdict import Criterion, Effectiveness, Judgement, Look, Noise, PairedWindow, Quiet
 from perfagent.judge.criteria import DEFAULT_MARGIN
-from perfagent.judge.looks import boundary, holm
+from perfagent.judge.looks import boundary, holm, spent
 from perfagent.judge.noise import noise_in
 
 PROMOTE_ALPHA = 0.01
@@ -116,6 +116,11 @@ def harm_z(look: Look, metrics: int) -> float:
 def promote_z(look: Look) -> float:
     """How sure each look must be that a metric is within its margin."""
     return boundary(PROMOTE_ALPHA, look.planned)
+
+
+def promote_spent(look: Look) -> float:
+    """How much of the chance to promote wrongly the looks up to this one have used."""
+    return spent(promote_z(look), look.number)
 
 
 def _judged(

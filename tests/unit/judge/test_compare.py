@@ -20,6 +20,7 @@ from perfagent.domain.verdict import (
 )
 from perfagent.judge.compare import (
     LEAST_WINDOWS,
+    PROMOTE_ALPHA,
     REDRAWN,
     Estimate,
     Figures,
@@ -27,6 +28,7 @@ from perfagent.judge.compare import (
     against_own_past,
     estimate,
     judge_metrics,
+    promote_spent,
     spread,
     trust,
     worst_accepted,
@@ -152,6 +154,12 @@ def test_bounds_and_strength_are_two_sides_of_one_test() -> None:
     for z in (-2.5, -1.0, 1.0, 2.5):
         assert found.strength(log(found.bound(z))) == pytest.approx(-z, abs=1e-6)
     assert found.bound(-2.0) < 1.1 < found.bound(2.0)
+
+
+def test_the_chance_of_a_wrong_promotion_is_spent_look_by_look() -> None:
+    used = [promote_spent(Look(number, 3, 3)) for number in (1, 2, 3)]
+    assert used == sorted(used)
+    assert used[-1] == pytest.approx(PROMOTE_ALPHA)
 
 
 def test_too_few_usable_windows_are_no_data() -> None:
