@@ -51,11 +51,13 @@ def harder(mix: Judgement) -> bool:
 def excuses(worse: Judgement, mixes: Sequence[Judgement]) -> list[str]:
     """Why a latency may look worse than it is: more work, as long as that may differ by as much as the latency does.
 
-    Fewer requests are no excuse for less throughput: clients that give up at a slow server are not always counted.
+    How many requests came excuses nothing: not every engine counts clients that give up, so a slow server seems to be
+    asked less and a quick one more.
     """
     if worse.criterion.metric in (*SHARES, Metric.GENERATION_TOKENS):
         return []
-    return [mix.reason for mix in mixes if harder(mix) and (worse.low or 1.0) <= (mix.high or 0.0)]
+    work = [mix for mix in mixes if mix.criterion.metric is not Metric.FINISHED and harder(mix)]
+    return [mix.reason for mix in work if (worse.low or 1.0) <= (mix.high or 0.0)]
 
 
 def warm_from(windows: Sequence[PairedWindow]) -> tuple[float, int]:

@@ -101,8 +101,12 @@ def foreseen(plan: Plan, quiet: Quiet) -> tuple[Outlook, ...]:
 
 
 def check_decidable(plan: Plan) -> None:
-    """Raise `InvalidInput` for a plan of which the service's own past says that a stage could hardly ever decide."""
-    for each in plan.outlook:
+    """Raise `InvalidInput` for a plan of which the service's own past says that a stage could hardly ever decide.
+
+    That is reckoned for a change that makes no difference, so it is no objection where a difference is predicted: a
+    service that needs a change most is often the noisiest.
+    """
+    for each in () if plan.effects else plan.outlook:
         if not each.assumed and each.hold_chance > CANNOT_DECIDE:
             raise InvalidInput(
                 f"this plan cannot decide: at {each.percent} % a change that makes no difference would be held with a "

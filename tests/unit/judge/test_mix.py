@@ -66,6 +66,10 @@ def test_less_throughput_is_harm_though_fewer_requests_were_seen(came: float) ->
     assert verdict(*values, criteria=(TOKENS, REQUESTS)).verdict is Verdict.ROLL_BACK
 
 
+def test_more_requests_are_no_excuse_for_being_slower() -> None:
+    assert verdict((Metric.TTFT, 1.0, 1.3), (Metric.FINISHED, 2.0, 3.4)).verdict is Verdict.ROLL_BACK
+
+
 def test_failures_have_no_excuse() -> None:
     failed = Criterion(Metric.FAILED, Role.GUARDRAIL, 0.0)
     values = (Metric.TTFT, 1.0, 1.0), (Metric.FAILED, 0.0, 0.2), (Metric.PROMPT_LENGTH, 500.0, 900.0)
