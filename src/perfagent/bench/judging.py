@@ -115,7 +115,8 @@ def play(seed: int, number: int, cell: Cell) -> Ending:
                 fleet.change([_place(each) for each in fresh], int(now_s / MINUTE_S))
                 rollout = step(step(rollout, Touching(now_s, fresh)), Applied(now_s))
                 if rollout.stage == 0 and cell.effect != "ITL +20 %":
-                    seen = watch(rng, fleet, cell.design.first, int(now_s / MINUTE_S) + 1)
+                    luck = np.random.default_rng([seed, number, CELLS.index(cell), 1])
+                    seen = watch(luck, fleet, cell.design.first, int(now_s / MINUTE_S) + 1)
                     incumbents = {name: rule(seen) for name, rule in RULES.items()}
             case Apply():
                 rollout = step(rollout, Applied(now_s))
