@@ -56,3 +56,15 @@ def test_quiet_hours_are_watched_and_counted() -> None:
 )
 def test_wrong_use_exits_with_2(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
+
+
+def test_the_judge_is_measured_on_whole_rollouts_beside_incumbents() -> None:
+    few = ("bench", "judge", "--fleets", "1", "--noise", "few requests")
+    told = json.loads(CliRunner().invoke(app, [*few, "-o", "json"]).stdout)
+    assert {row["design"] for row in told["overall"]} == {"1/10", "2/10", "5/10", "1 alone", "1/2", "1/3", "1/4"}
+    for row in told["overall"]:
+        ends = ("rolled_back", "promoted", "held", "refused")
+        assert sum(row[end]["value"] for end in ends) == row["rollouts"] == 1
+    table = CliRunner().invoke(app, list(few)).stdout
+    assert "rolled back by incumbents' rules" in table
+    assert CliRunner().invoke(app, ["bench", "judge", "--noise", "thunder"]).exit_code == 2

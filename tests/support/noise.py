@@ -25,20 +25,12 @@ def paired_windows(
     swing: float = 0.2,
     burst: float = 0.1,
     personality: float = 0.05,
-    apart: bool = False,
 ) -> tuple[PairedWindow, ...]:
-    """Windows of one minute with 120 requests per replica; `worse` is a factor on the canary's latencies.
-
-    With `apart` the arms are the same replicas one after the other: personalities agree, load swings do not.
-    """
+    """Windows of one minute with 120 requests per replica; `worse` is a factor on the canary's latencies."""
     rng = np.random.default_rng(seed)
     own = rng.normal(0, personality, canaries + baselines)
     restless = rng.normal(0, burst, (windows, canaries + baselines))
-    swings: NDArray[np.float64] = rng.normal(0, swing, (windows, 2))
-    if not apart:
-        swings[:, 1] = swings[:, 0]
-    if apart:
-        own[canaries:] = np.resize(own[:canaries], baselines)
+    swings: NDArray[np.float64] = np.repeat(rng.normal(0, swing, (windows, 1)), 2, axis=1)
     made: list[PairedWindow] = []
     for metric, typical in LATENCIES.items():
         sampling = rng.normal(0, 0.75 / np.sqrt(REQUESTS), restless.shape)

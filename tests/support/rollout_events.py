@@ -11,8 +11,13 @@ from perfagent.domain.verdict import (
     Criterion,
     Effectiveness,
     Judgement,
+    Look,
+    Noise,
+    Outlook,
     PairedWindow,
+    Quiet,
     Role,
+    StageRule,
     StageVerdict,
     Verdict,
 )
@@ -68,6 +73,22 @@ _LAUNCH = st.builds(LaunchConfig, flags=_TEXTS, env=st.lists(st.tuples(_TEXT, _T
 _CHANGE = st.lists(
     st.tuples(st.sampled_from(Knob), st.booleans() | st.integers() | _NUMBER | _TEXT), min_size=1, max_size=3
 ).map(tuple)
+_SD = st.floats(min_value=0, max_value=10)
+_NOISE = st.builds(Noise, st.sampled_from(Metric), *[_SD] * 10, _SD)
+_QUIET = st.builds(Quiet, st.lists(_NOISE, max_size=2).map(tuple), st.integers(0, 20), st.integers(0, 72), _SD)
+_OUTLOOK = st.builds(
+    Outlook,
+    st.integers(1, 100),
+    st.sampled_from(StageRule),
+    _SD,
+    _SD,
+    st.sampled_from(Metric),
+    _SD,
+    _SD,
+    st.sampled_from(Metric),
+    st.booleans(),
+)
+_LOOK = st.builds(Look, st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
 _CRITERION = st.builds(Criterion, st.sampled_from(Metric), st.sampled_from(Role), _NUMBER)
 _MAYBE = st.none() | _NUMBER
 
@@ -98,7 +119,23 @@ plans = st.builds(
     criteria=st.lists(_CRITERION, max_size=2).map(tuple),
     stages=st.lists(st.builds(PlannedStage, st.integers(1, 100), _NUMBER, _TEXTS), max_size=3).map(tuple),
     pace=st.builds(Pace, monitoring_s=_NUMBER, windows=st.integers(1, 100)),
+    outlook=st.lists(_OUTLOOK, max_size=2).map(tuple),
 )
+_WINDOWS = st.lists(
+    st.builds(
+        PairedWindow,
+        _NUMBER,
+        _NUMBER,
+        st.sampled_from(Metric),
+        _MAYBE,
+        _MAYBE,
+        _NUMBER,
+        _NUMBER,
+        st.integers(0, 9),
+        st.integers(0, 9),
+    ),
+    max_size=2,
+).map(tuple)
 verdicts = st.builds(
     StageVerdict,
     st.sampled_from(Verdict),
@@ -116,21 +153,15 @@ verdicts = st.builds(
         ),
         max_size=2,
     ).map(tuple),
-    st.lists(
-        st.builds(
-            PairedWindow,
-            _NUMBER,
-            _NUMBER,
-            st.sampled_from(Metric),
-            _MAYBE,
-            _MAYBE,
-            _NUMBER,
-            _NUMBER,
-            st.integers(0, 9),
-            st.integers(0, 9),
-        ),
-        max_size=2,
-    ).map(tuple),
+    _WINDOWS,
+    past=_WINDOWS,
+    quiet=st.none() | _QUIET,
+    rule=st.none() | st.sampled_from(StageRule),
+    paired=st.booleans(),
+    look=_LOOK,
+    lost=_TEXTS,
+    restarted=_TEXTS,
+    warming=st.integers(0, 5),
 )
 _VERBS = (Paused, Resumed, Promoted, Aborted, Rejected)
 
@@ -140,7 +171,9 @@ any_events: st.SearchStrategy[Event] = st.one_of(
     *(st.builds(each, _TIME, _TEXT) for each in (NothingToDo, PlanRefused, Stumbled)),
     st.builds(Approved, _TIME, _TEXT, _TEXT, _TEXT),
     *(st.builds(each, _TIME, _TEXT, _TEXT) for each in _VERBS),
-    st.builds(PriorStored, _TIME, st.lists(st.builds(Captured, _TEXT, _LAUNCH, _LAUNCH), max_size=2).map(tuple)),
+    st.builds(
+        PriorStored, _TIME, st.lists(st.builds(Captured, _TEXT, _LAUNCH, _LAUNCH), max_size=2).map(tuple), _QUIET
+    ),
     *(st.builds(each, _TIME, _TEXTS) for each in (Touching, Restoring, RolledBack)),
     *(st.builds(each, _TIME) for each in (Applied, Expired, Recovered)),
     st.builds(Judged, _TIME, verdicts, _MAYBE),

@@ -57,6 +57,8 @@ class FleetDouble:
         self.fails_to_start: Callable[[LaunchConfig], bool] = lambda _: False
         self.slowness: Callable[[LaunchConfig], float] = lambda _: 1.0
         """Configuration → factor on every latency."""
+        self.failing: Callable[[LaunchConfig], float] = lambda _: 0.0
+        """Configuration → share of its requests that fail."""
         self.unreachable: set[str] = set()
         self.unscraped: set[str] = set()
         self.most_down = 0
@@ -113,9 +115,11 @@ class FleetDouble:
         new = REQUESTS_PER_S * (now_s - run.counted_to_s)
         run.counted_to_s = now_s
         run.ended += new
+        run.failed += new * self.failing(run.config)
         run.weighted += new * self.slowness(run.config)
         scalars: dict[Metric, dict[Labels, float]] = {
-            Metric.FINISHED: {(): run.ended},
+            Metric.FINISHED: {(): run.ended - run.failed},
+            Metric.FAILED: {(): run.failed},
             Metric.GENERATION_TOKENS: {(): 250 * run.ended},
         }
         histograms: dict[Metric, dict[Labels, Histogram]] = {
@@ -132,6 +136,7 @@ class _Run:
         self.up_at_s = up_at_s
         self.counted_to_s = up_at_s
         self.ended = 0.0
+        self.failed = 0.0
         self.weighted = 0.0
         """Requests, each as many times as it was slow."""
 
@@ -233,7 +238,7 @@ class World:
         if self.survey_fails is not None:
             raise self.survey_fails
         config = effective(asked.engine, asked.launch, {}, {}, asked.release)
-        return Survey(config, frozenset({*MEANS, Metric.GENERATION_TOKENS}), None, "nothing is wrong")
+        return Survey(config, frozenset({*MEANS, Metric.GENERATION_TOKENS, Metric.FAILED}), None, "nothing is wrong")
 
 
 def request(

@@ -21,7 +21,8 @@ from perfagent.api.fields import (
 from perfagent.api.views import ImprovementOut
 from perfagent.domain.knob import Knob, KnobValue
 from perfagent.domain.metric import Metric
-from perfagent.domain.verdict import Effectiveness, Judgement, Role, StageVerdict, Verdict
+from perfagent.domain.verdict import Effectiveness, Judgement, Outlook, Role, StageRule, StageVerdict, Verdict
+from perfagent.judge.compare import promote_spent
 from perfagent.workflows.codec import encode
 from perfagent.workflows.events import Event
 from perfagent.workflows.model import Approval, Phase, Plan, PlannedStage, Request, Rollout, StageRecord
@@ -120,6 +121,41 @@ class PlannedStageOut(Model):
         return cls(stage=stage.percent, actual_percent=stage.actual_percent, targets=stage.targets)
 
 
+class OutlookOut(Model):
+    """What a stage will be able to tell, reckoned before anything is touched."""
+
+    stage: int
+    rule: StageRule
+    minutes_least: float
+    """Until the judge looks first, once the replicas are ready."""
+    minutes_most: float
+    """Until it looks last; then a person is asked."""
+    metric_name: Metric
+    detectable: float
+    """How much worse the metric must get so that nine of ten such changes are rolled back here, as a ratio."""
+    hold_chance: float
+    """Of a change that makes no difference."""
+    weakest_metric: Metric
+    """For whose sake that would most likely be."""
+    assumed: bool
+    """For want of a past, by assumptions about the noise."""
+
+    @classmethod
+    def of(cls, outlook: Outlook) -> "OutlookOut":
+        """An outlook as callers see it."""
+        return cls(
+            stage=outlook.percent,
+            rule=outlook.rule,
+            minutes_least=outlook.shortest_s / 60,
+            minutes_most=outlook.longest_s / 60,
+            metric_name=outlook.metric,
+            detectable=outlook.detectable,
+            hold_chance=outlook.hold_chance,
+            weakest_metric=outlook.weakest,
+            assumed=outlook.assumed,
+        )
+
+
 class PlanOut(Model):
     """Exactly what will be done."""
 
@@ -138,6 +174,8 @@ class PlanOut(Model):
     targets: tuple[str, ...]
     """In the order in which they change."""
     stages: tuple[PlannedStageOut, ...]
+    outlook: tuple[OutlookOut, ...]
+    """What each stage will be able to tell."""
 
     @classmethod
     def of(cls, plan: Plan) -> "PlanOut":
@@ -154,6 +192,7 @@ class PlanOut(Model):
             actuator=plan.actuator,
             targets=tuple(target.id for target in plan.targets),
             stages=tuple(PlannedStageOut.of(stage) for stage in plan.stages),
+            outlook=tuple(OutlookOut.of(each) for each in plan.outlook),
         )
 
 
@@ -221,6 +260,14 @@ class VerdictOut(Model):
     verdict: Verdict
     reasons: tuple[str, ...]
     judgements: tuple[JudgementOut, ...]
+    rule: StageRule | None
+    """What the stage had to show; null in records of earlier releases."""
+    look: int
+    looks_planned: int
+    chance_spent: float
+    """Of promoting what is just as much worse as accepted, up to this look."""
+    windows_left_out: int
+    """At the beginning, because the canary's prefix cache was still filling."""
 
     @classmethod
     def of(cls, stage: StageRecord, look: StageVerdict) -> "VerdictOut":
@@ -230,6 +277,11 @@ class VerdictOut(Model):
             verdict=look.verdict,
             reasons=look.reasons,
             judgements=tuple(JudgementOut.of(each) for each in look.judgements),
+            rule=look.rule,
+            look=look.look.number,
+            looks_planned=look.look.planned,
+            chance_spent=promote_spent(look.look),
+            windows_left_out=look.warming,
         )
 
 

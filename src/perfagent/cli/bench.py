@@ -13,15 +13,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from perfagent.bench import emulated, forecasts
 from perfagent.bench.accuracy import Compared, accuracy
 from perfagent.bench.evidence import needed
+from perfagent.bench.fleets import NOISES
+from perfagent.bench.judging import CELLS, play_all
 from perfagent.bench.outcome import Outcome
 from perfagent.bench.quiet import Run, Stretch, count, runs, watch_stretches
+from perfagent.bench.rates import rates
 from perfagent.bench.recorded import diagnose_recorded, labelled
 from perfagent.bench.scenario import Split
 from perfagent.bench.scenarios import diagnose_scenarios
 from perfagent.bench.score import by_agent, by_rules, score
 from perfagent.bench.tuners import methods as ways
 from perfagent.bench.tuning import better, solve_all
-from perfagent.cli.bench_table import forecasts_table, table, tuning_table
+from perfagent.cli.bench_table import forecasts_table, judge_table, table, tuning_table
 from perfagent.cli.output import Exit, Format, emit, err, fail
 from perfagent.domain.errors import InvalidInput
 
@@ -123,6 +126,24 @@ def tuning(
         "each": [asdict(one) for one in found],
     }
     emit(data, output, tuning_table)
+
+
+@bench.command()
+def judge(
+    fleets: Annotated[int, typer.Option(min=1, max=100_000, help="How many are drawn of each kind.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same fleets.")] = 0,
+    noise: Annotated[
+        list[str] | None, typer.Option(help=f"Only fleets of this kind; may be repeated. {', '.join(NOISES)}.")
+    ] = None,
+    output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TABLE,
+) -> None:
+    """Roll changes out on drawn fleets, whole rollouts, and count wrong endings beside those of incumbents' rules."""
+    unknown = sorted(set(noise or ()) - set(NOISES))
+    if unknown:
+        raise fail(f"no fleets are called {', '.join(unknown)}", Exit.WRONG_USE)
+    cells = [cell for cell in CELLS if not noise or cell.noise in noise]
+    found = [one for each in _watched(play_all(seed, fleets, cells), fleets, "fleets") for one in each]
+    emit({"seed": seed, "fleets": fleets} | rates(found), output, judge_table)
 
 
 def scored(outcomes: list[Outcome], *, ablation: bool = False) -> dict[str, Any]:

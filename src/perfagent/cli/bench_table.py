@@ -75,6 +75,39 @@ def tuning_table(data: dict[str, Any]) -> None:
     out.print(told)
 
 
+def judge_table(data: dict[str, Any]) -> None:
+    """How whole rollouts ended, and what incumbents' rules made of the same canaries."""
+    out.print(f"{data['fleets']} fleets of each kind, seed {data['seed']}; percent of whole rollouts", style="bold")
+    told = Table(box=None, header_style="dim")
+    for column in ("fleets", "stages", "change", "rolled back", "promoted", "held", "refused", "minutes"):
+        told.add_column(column)
+    for row in [{"noise": "all"} | row for row in data["overall"]] + data["cells"]:
+        minutes = row["minutes_median"]
+        told.add_row(
+            row["noise"],
+            row["design"],
+            row["effect"],
+            *(_percent(row[name]) for name in ("rolled_back", "promoted", "held", "refused")),
+            "–" if minutes is None else f"{minutes:.0f}",
+        )
+    out.print(told)
+    rules = Table(
+        box=None, header_style="dim", title="rolled back by incumbents' rules, first stage", title_justify="left"
+    )
+    watched = [row for row in data["overall"] if row["incumbents_rolled_back"]]
+    rules.add_column("rule")
+    for row in watched:
+        rules.add_column(f"{row['design']} {row['effect']}")
+    for rule in watched[0]["incumbents_rolled_back"] if watched else ():
+        rules.add_row(rule, *(_percent(row["incumbents_rolled_back"][rule]) for row in watched))
+    out.print(rules)
+
+
+def _percent(measured: dict[str, float | None]) -> str:
+    value, low, high = (100 * (measured[name] or 0.0) for name in ("value", "low", "high"))
+    return f"{value:.1f} ({low:.1f}–{high:.1f})"
+
+
 def _ablation(ablation: dict[str, Any], top1: dict[str, float | None]) -> None:
     causes = Table(box=None, header_style="dim")
     for column in ("cause", "right", "share of these lost without"):

@@ -146,6 +146,10 @@ async def _mend(stage: Stage) -> None:
         )
     for risk in planned["risks"]:
         _say(f"   risk: {risk}", style="yellow")
+    for each in planned["outlook"]:
+        minutes = f"{each['minutes_least']:.0f} to {each['minutes_most']:.0f} minutes"
+        finds = f"finds {each['metric_name']} {each['detectable']:.0%} worse" if each["detectable"] < 10 else "watches"
+        _say(f"   {each['stage']} %: {minutes}; {finds}; holds a harmless change {each['hold_chance']:.0%} of the time")
     await stage.ask("POST", f"/workflows/{workflow}/approve", {"who": "the demo", "why": "it says what we see"})
     _say("Approved by the demo; bound to the plan's hash " + planned["hash"][:12] + ".")
 

@@ -7,6 +7,7 @@ from perfagent.cli.bench import bench
 from perfagent.cli.demo import demo
 from perfagent.cli.diagnose import diagnose
 from perfagent.cli.emulate import emulate
+from perfagent.cli.judge import judge
 from perfagent.cli.output import out
 from perfagent.cli.predict import predict
 from perfagent.cli.record import record
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(diagnose)
 app.command()(predict)
+app.command()(judge)
 app.command()(record)
 app.command()(serve)
 app.command()(emulate)

@@ -1,28 +1,35 @@
-"""Canary / baseline for one metric: an estimate, an interval, and what that means.
+"""Canary / baseline for one metric: an estimate, how sure it is, and what that means.
 
-Ratios are of exact means per window and oriented so that more is worse. Paired windows cancel load swings; what
-pairing cannot cancel, that one replica is permanently a little slower than another, is added to the interval as a
-known part that more windows do not shrink. So one canary alone can only prove big harm, which is the truth.
+Ratios are of exact means per window and oriented so that more is worse. Pairing windows cancels load swings. From the
+mean log ratio that of the same replicas before the change is subtracted, as far as what replicas are for good outweighs
+the noise (best linear prediction); where nobody is left without the change, the same replicas' own past stands in.
+What more windows cannot average out is part of the variance, so one canary alone can only prove big harm.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 from statistics import fmean
 
-from scipy.special import bdtrc, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from perfagent.domain.metric import Metric
-from perfagent.domain.verdict import Criterion, Effectiveness, Judgement, PairedWindow
+from perfagent.domain.verdict import Criterion, Effectiveness, Judgement, Look, Noise, PairedWindow, Quiet
 from perfagent.judge.criteria import DEFAULT_MARGIN
+from perfagent.judge.looks import boundary, holm, spent
+from perfagent.judge.noise import noise_in
 
-ALPHA = 0.0232
-"""One-sided error of each look: the constant (Pocock) boundary z = 1.99 that keeps three looks at 5 % together; a
-stage is looked at once and extended twice."""
+PROMOTE_ALPHA = 0.01
+"""Of changes that are just as much worse as accepted, so many are taken for proven, over all looks at a stage."""
 
-REPLICA_SD = 0.05
-"""Permanent difference between equal replicas (sd of the log): an assumption until a fleet's own history tells."""
+HARM_ALPHA = 0.005
+"""Of rollouts of changes that make no difference, at most so many are rolled back for a metric's sake: over all
+stages, metrics and looks. As much again is left to sudden harm (`evidence.py`): one in a hundred altogether."""
+
+REDRAWN = 0.16
+"""Share of the variance between replicas that a restart draws anew, on another core or with another heap. An
+assumption: nothing was published, and a quiet past has no restarts."""
 
 LEAST_WINDOW_SD = 0.02
 """Windows are never taken to scatter less than this: a handful of lucky ones must not make a narrow interval."""
@@ -36,14 +43,11 @@ LEAST_OBSERVATIONS = 5.0
 SMALLEST_S = 0.001
 """Times below a millisecond are taken as one: whether they double is of no interest to anybody."""
 
+SMALLEST_SHARE = 0.05
+"""Shares below a twentieth are taken as that: twice next to nothing is still next to nothing."""
+
 SMALLEST_TOKENS_PER_S = 0.01
 """So that a canary which generates nothing has a ratio too, and a terrible one."""
-
-SHARE_ALPHA = 0.001
-"""Error of the test on shares of failed or rejected requests (one-sided)."""
-
-LEAST_REQUESTS = 20.0
-"""Requests of each arm below which nothing is said of a share."""
 
 MANIFOLD = 3.0
 """Ratios above this are told as multiples: nobody reads 45,901 %."""
@@ -51,43 +55,102 @@ MANIFOLD = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A ratio with its interval, and the windows it rests on."""
+    """A log ratio, its variance, and the windows it rests on."""
 
-    ratio: float
-    low: float
-    high: float
+    centre: float
+    variance: float
+    freedom: float
     windows: int
 
+    def strength(self, least: float) -> float:
+        """How far it lies above a log ratio, as a standard normal z of the same chance."""
+        t = (self.centre - least) / sqrt(self.variance)
+        return -float(ndtri(stdtr(self.freedom, -t))) if t > 0 else float(ndtri(stdtr(self.freedom, t)))
 
-def judge_metric(
-    criterion: Criterion, windows: Sequence[PairedWindow], *, harm_floor: float | None, paired: bool
-) -> Judgement:
-    """The judgement of one metric.
+    def bound(self, z: float) -> float:
+        """The ratio that it lies below as surely as a standard normal lies below z."""
+        t = float(stdtrit(self.freedom, float(ndtr(-abs(z)))))
+        return exp(self.centre + (-t if z > 0 else t) * sqrt(self.variance))
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a stage's metrics are judged by."""
+
+    windows: Sequence[PairedWindow]
+    past: Sequence[PairedWindow]
+    """The same replicas before the change, in stretches."""
+    quiet: Quiet
+    paired: bool
+    """Whether both arms were observed at the same time; otherwise the past is all there is to compare with."""
+
+
+def judge_metrics(
+    criteria: Sequence[Criterion], figures: Figures, look: Look, *, harm_floor: float | None
+) -> tuple[Judgement, ...]:
+    """The judgement of each metric; shares are judged elsewhere.
 
     Worse is: certainly beyond the harm floor, or beyond the criterion's margin where `harm_floor` is None or the
-    margin was widened for a predicted trade-off.
+    margin was widened for a predicted trade-off. Within its margin a metric is where that is certain together with
+    all others of which it is said.
     """
-    mine = [window for window in windows if window.metric is criterion.metric]
-    if criterion.metric in (Metric.FAILED, Metric.REJECTED):
-        return _judge_share(criterion, mine)
-    estimate = paired_ratio(mine) if paired else unpaired_ratio(mine)
-    if estimate is None:
-        usable = min(sum(map(_baseline_enough, mine)), sum(map(_canary_enough, mine)))
+    estimates = [estimate(each.metric, figures) for each in criteria]
+    strengths = [
+        -inf if found is None else -found.strength(log(worst_accepted(each)))
+        for each, found in zip(criteria, estimates, strict=True)
+    ]
+    shared = range(len(criteria), 0, -1)
+    holds = holm(strengths, [boundary(PROMOTE_ALPHA / claims, look.planned) for claims in shared])
+    within = sorted(range(len(criteria)), key=lambda place: -strengths[place])[:holds]
+    return tuple(
+        _judged(each, found, figures, look, len(criteria), harm_floor=harm_floor, within=place in within)
+        for place, (each, found) in enumerate(zip(criteria, estimates, strict=True))
+    )
+
+
+def harm_z(look: Look, metrics: int) -> float:
+    """How sure each look must be of harm."""
+    return boundary(HARM_ALPHA / (look.stages * metrics), look.planned)
+
+
+def promote_z(look: Look) -> float:
+    """How sure each look must be that a metric is within its margin."""
+    return boundary(PROMOTE_ALPHA, look.planned)
+
+
+def promote_spent(look: Look) -> float:
+    """How much of the chance to promote wrongly the looks up to this one have used."""
+    return spent(promote_z(look), look.number)
+
+
+def _judged(
+    criterion: Criterion,
+    found: Estimate | None,
+    figures: Figures,
+    look: Look,
+    metrics: int,
+    *,
+    harm_floor: float | None,
+    within: bool,
+) -> Judgement:
+    if found is None:
+        mine = [window for window in figures.windows if window.metric is criterion.metric]
+        usable = min(sum(map(_baseline_enough, mine)) if figures.paired else len(mine), sum(map(_canary_enough, mine)))
         reason = f"{criterion.metric}: {usable} usable windows, {LEAST_WINDOWS} are needed of each arm"
+        if usable >= LEAST_WINDOWS:
+            reason = f"{criterion.metric}: nothing is known of the same replicas before the change"
         return Judgement(criterion, Effectiveness.NO_DATA, None, None, None, usable, reason)
     accepted = worst_accepted(criterion)
     traded = criterion.margin > DEFAULT_MARGIN
     harmful = accepted if harm_floor is None or traded else 1 + harm_floor
-    result = _result(estimate, accepted, harmful)
-    return Judgement(
-        criterion,
-        result,
-        estimate.ratio,
-        estimate.low,
-        estimate.high,
-        estimate.windows,
-        _said(criterion, estimate, result, accepted, harmful),
-    )
+    ratio, low, high = exp(found.centre), found.bound(-harm_z(look, metrics)), found.bound(promote_z(look))
+    result = Effectiveness.UNCLEAR
+    if low > harmful:
+        result = Effectiveness.WORSE
+    elif within:
+        result = Effectiveness.BETTER if high < 1 else Effectiveness.SAME
+    said = _said(criterion, (ratio, low, high), found.windows, result, accepted, harmful)
+    return Judgement(criterion, result, ratio, low, high, found.windows, said)
 
 
 def worst_accepted(criterion: Criterion) -> float:
@@ -97,36 +160,99 @@ def worst_accepted(criterion: Criterion) -> float:
     return 1 + criterion.margin
 
 
-def paired_ratio(windows: Sequence[PairedWindow]) -> Estimate | None:
-    """From windows in which both arms were observed; None with fewer than `LEAST_WINDOWS` of them.
+def estimate(metric: Metric, figures: Figures) -> Estimate | None:
+    """The log ratio of canary to baseline; None with fewer than `LEAST_WINDOWS` usable windows, or without a past
+    where that is the baseline."""
+    windows = [window for window in figures.windows if window.metric is metric]
+    past, noise = [window for window in figures.past if window.metric is metric], noise_in(figures.quiet, metric)
+    return against_others(windows, past, noise) if figures.paired else against_own_past(windows, past, noise)
 
-    A t-interval on the mean log ratio, its variance that of the windows plus that between replicas, its degrees of
-    freedom by Satterthwaite (the second part counts as known).
-    """
-    used = [window for window in windows if _usable(window)]
+
+def against_others(windows: Sequence[PairedWindow], past: Sequence[PairedWindow], noise: Noise) -> Estimate | None:
+    """From windows in which both arms were observed, and stretches of the same arms before the change."""
+    used, before = [w for w in windows if _usable(w)], [w for w in past if _usable(w)]
     if len(used) < LEAST_WINDOWS:
         return None
-    differences = [_logged(w.metric, w.canary) - _logged(w.metric, w.baseline) for w in used]
-    within = _variance(differences) / len(used)
-    replicas = min(w.canary_replicas for w in used), min(w.baseline_replicas for w in used)
-    between = REPLICA_SD**2 * sum(1 / count for count in replicas)
-    freedom = (len(used) - 1) * ((within + between) / within) ** 2
-    return _estimate(fmean(differences), within + between, freedom, len(used))
+    differences = [_ratio(window) for window in used]
+    canaries, baselines = (
+        min(w.canary_replicas for w in used),
+        min(w.baseline_replicas for w in used),
+    )
+    centre, weight = fmean(differences), trust(noise, len(before))
+    if before:
+        centre -= weight * fmean(map(_ratio, before))
+    seen = _variance(differences) / len(used), len(used) - 1.0
+    parts = spread(noise, _seconds(used), len(before), canaries, baselines, seen)
+    return estimated(centre, parts, len(used))
 
 
-def unpaired_ratio(windows: Sequence[PairedWindow]) -> Estimate | None:
-    """From windows of the same replicas before and after (Welch); None with fewer than `LEAST_WINDOWS` of either.
+def trust(noise: Noise, stretches: int) -> float:
+    """How much of what the arms differed by before is what they differ by for good: 0 without a past, at most 1."""
+    if not stretches:
+        return 0.0
+    permanent, passing = noise.permanent_sd**2, noise.mood_sd**2 + _brief(noise, noise.fast_sd, stretches)
+    return permanent / (permanent + passing)
 
-    Nothing cancels a change of the load here, so whoever decides must allow for more than a small harm.
+
+def _brief(noise: Noise, fast_sd: float, stretches: float) -> float:
+    """What the mean of so many stretches scatters more than that of a whole mood, which has the rest."""
+    return 0.0 if not fast_sd else fast_sd**2 * max(0.0, 1 / stretches - 1 / noise.mood_stretches)
+
+
+_Part = tuple[float, float]
+"""A variance and its degrees of freedom."""
+
+
+def spread(
+    noise: Noise, seconds: float, stretches: int, canaries: int, baselines: int, seen: _Part = (0.0, inf)
+) -> list[_Part]:
+    """What the variance of a paired comparison is made of; `seen` is what the windows' own scatter makes it."""
+    weight, arms = trust(noise, stretches), 1 / canaries + 1 / baselines
+    left = (1 - weight) ** 2 * arms + REDRAWN * weight / canaries
+    fast = _brief(noise, noise.fast_sd, seconds / noise.stretch_s) * arms
+    within = noise.fast_sd**2 / noise.mood_stretches * arms
+    return [
+        (noise.permanent_sd**2 * left, noise.permanent_freedom),
+        (noise.mood_sd**2 * arms * (1 + weight**2), noise.mood_freedom),
+        max((seen[0] - within, seen[1]), (fast, noise.fast_freedom)),
+        (weight**2 * _brief(noise, noise.fast_sd, max(stretches, 1)) * arms, noise.fast_freedom),
+    ]
+
+
+def against_own_past(windows: Sequence[PairedWindow], past: Sequence[PairedWindow], noise: Noise) -> Estimate | None:
+    """From windows of replicas after the change and stretches of the same ones before.
+
+    Nothing cancels a change of the load here, so how much the load has ever changed is part of the variance.
     """
-    before = [_logged(w.metric, w.baseline) for w in windows if _baseline_enough(w)]
-    after = [_logged(w.metric, w.canary) for w in windows if _canary_enough(w)]
-    if min(len(before), len(after)) < LEAST_WINDOWS:
+    used = [window for window in windows if _canary_enough(window)]
+    after = [logged(window.metric, window.canary) for window in used]
+    before = [logged(w.metric, w.baseline) for w in past if _baseline_enough(w)]
+    if len(after) < LEAST_WINDOWS or not before:
         return None
-    parts = [(_variance(arm) / len(arm), len(arm) - 1) for arm in (before, after)]
-    total = sum(part for part, _ in parts)
-    freedom = total**2 / sum(part**2 / free for part, free in parts)
-    return _estimate(fmean(after) - fmean(before), total, freedom, min(len(before), len(after)))
+    replicas = min(window.canary_replicas for window in used)
+    seen = _variance(after) / len(after), len(after) - 1.0
+    parts = own_spread(noise, _seconds(used), len(before), replicas, seen)
+    return estimated(fmean(after) - fmean(before), parts, len(used))
+
+
+def own_spread(noise: Noise, seconds: float, stretches: int, replicas: int, seen: _Part = (0.0, inf)) -> list[_Part]:
+    """What the variance of a comparison with the own past is made of."""
+    within = noise.swing_fast_sd**2 / noise.mood_stretches
+    fast = _brief(noise, noise.swing_fast_sd, seconds / noise.stretch_s)
+    return [
+        (2 * noise.swing_sd**2, noise.swing_freedom),
+        (REDRAWN * noise.permanent_sd**2 / replicas, noise.permanent_freedom),
+        (2 * noise.mood_sd**2 / replicas, noise.mood_freedom),
+        max((seen[0] - within, seen[1]), (fast, noise.swing_freedom)),
+        (_brief(noise, noise.swing_fast_sd, stretches), noise.swing_freedom),
+    ]
+
+
+def estimated(centre: float, parts: Sequence[_Part], windows: int = 0) -> Estimate:
+    """With degrees of freedom by Satterthwaite."""
+    total = sum(variance for variance, _ in parts)
+    doubt = sum(variance**2 / freedom for variance, freedom in parts if variance)
+    return Estimate(centre, total, total**2 / doubt if doubt else inf, windows)
 
 
 def _variance(values: Sequence[float]) -> float:
@@ -135,40 +261,12 @@ def _variance(values: Sequence[float]) -> float:
     return max(sum((value - centre) ** 2 for value in values) / (len(values) - 1), LEAST_WINDOW_SD**2)
 
 
-def _estimate(centre: float, spread: float, freedom: float, windows: int) -> Estimate:
-    half = float(stdtrit(freedom, 1 - ALPHA)) * sqrt(spread)
-    return Estimate(exp(centre), exp(centre - half), exp(centre + half), windows)
+def _seconds(windows: Sequence[PairedWindow]) -> float:
+    return sum(window.end_s - window.start_s for window in windows)
 
 
-def _judge_share(criterion: Criterion, windows: Sequence[PairedWindow]) -> Judgement:
-    old_bad, old_all = _totals([(w.baseline, w.baseline_count) for w in windows])
-    new_bad, new_all = _totals([(w.canary, w.canary_count) for w in windows])
-    if min(old_all, new_all) < LEAST_REQUESTS:
-        counts = f"{new_all:.0f} requests of the canary and {old_all:.0f} of the baseline"
-        reason = f"{criterion.metric}: {counts}, {LEAST_REQUESTS:.0f} are needed of each"
-        return Judgement(criterion, Effectiveness.NO_DATA, None, None, None, len(windows), reason)
-    chance = _chance_of_so_many(new_bad, new_bad + old_bad, new_all / (new_all + old_all))
-    old, new = old_bad / old_all, new_bad / new_all
-    worse = chance < SHARE_ALPHA
-    reason = f"{criterion.metric}: {new:.2%} of {new_all:.0f} requests, baseline {old:.2%} of {old_all:.0f}" + (
-        f"; by chance only once in {1 / max(chance, 1e-12):.0f}" if worse else ""
-    )
-    ratio = new / old if old > 0 else None
-    result = Effectiveness.WORSE if worse else Effectiveness.SAME
-    return Judgement(criterion, result, ratio, None, None, len(windows), reason)
-
-
-def _chance_of_so_many(canarys: float, both: float, canarys_share: float) -> float:
-    """Chance that at least so many of all failures fall on the canary if each falls on a request at random.
-
-    A binomial with the canary's share of the requests, so it errs on the side of chance where failures are many.
-    """
-    return float(bdtrc(round(canarys) - 1, round(both), canarys_share)) if canarys >= 1 else 1.0
-
-
-def _totals(figures: Sequence[tuple[float | None, float]]) -> tuple[float, float]:
-    known = [(share * count, count) for share, count in figures if share is not None]
-    return sum(bad for bad, _ in known), sum(count for _, count in known)
+def _ratio(window: PairedWindow) -> float:
+    return logged(window.metric, window.canary) - logged(window.metric, window.baseline)
 
 
 def _baseline_enough(window: PairedWindow) -> bool:
@@ -185,18 +283,11 @@ def _usable(window: PairedWindow) -> bool:
     return _baseline_enough(window) and _canary_enough(window)
 
 
-def _logged(metric: Metric, value: float | None) -> float:
+def logged(metric: Metric, value: float | None) -> float:
+    """The log of a figure, oriented so that more is worse."""
     if metric is Metric.GENERATION_TOKENS:
         return -log(max(value or 0.0, SMALLEST_TOKENS_PER_S))
-    return log(max(value or 0.0, SMALLEST_S))
-
-
-def _result(estimate: Estimate, accepted: float, harmful: float) -> Effectiveness:
-    if estimate.low > harmful:
-        return Effectiveness.WORSE
-    if estimate.high < 1:
-        return Effectiveness.BETTER
-    return Effectiveness.SAME if estimate.high < accepted else Effectiveness.UNCLEAR
+    return log(max(value or 0.0, SMALLEST_SHARE if metric is Metric.PREFIX_HITS else SMALLEST_S))
 
 
 _MEANS = {
@@ -207,23 +298,35 @@ _MEANS = {
 }
 
 
-def _said(criterion: Criterion, estimate: Estimate, result: Effectiveness, accepted: float, harmful: float) -> str:
-    words = partial(_in_words, criterion.metric)
+def _said(
+    criterion: Criterion,
+    interval: tuple[float, float, float],
+    windows: int,
+    result: Effectiveness,
+    accepted: float,
+    harmful: float,
+) -> str:
+    ratio, low, high = map(partial(in_words, criterion.metric), interval)
     meaning = _MEANS[result].format(
         harmful=_size(criterion.metric, harmful), accepted=_size(criterion.metric, accepted)
     )
-    return (
-        f"{criterion.metric}: {words(estimate.ratio)} (between {words(estimate.low)} and {words(estimate.high)}, "
-        f"{estimate.windows} windows): {meaning}"
-    )
+    return f"{criterion.metric}: {ratio} (between {low} and {high}, {windows} windows): {meaning}"
 
 
-def _in_words(metric: Metric, ratio: float) -> str:
+_WORDS = {
+    Metric.GENERATION_TOKENS: ("less", "more"),
+    Metric.FINISHED: ("more", "fewer"),
+    Metric.PREFIX_HITS: ("more to compute", "less to compute"),
+}
+
+
+def in_words(metric: Metric, ratio: float) -> str:
+    """A ratio as people say it."""
     throughput = metric is Metric.GENERATION_TOKENS
     natural = 1 / ratio if throughput else ratio
     if natural > MANIFOLD:
         return f"{natural:,.3g} times as {'much' if throughput else 'long'}"
-    more, less = ("less", "more") if throughput else ("longer", "shorter")
+    more, less = _WORDS.get(metric, ("longer", "shorter"))
     return f"{_size(metric, ratio)} {more if ratio > 1 else less}"
 
 

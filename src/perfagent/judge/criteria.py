@@ -3,7 +3,7 @@
 Few metrics, because every further one adds its own chance of a false alarm.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from perfagent.domain.metric import Kind, Metric
 from perfagent.domain.proposal import Effect, Proposal
@@ -13,6 +13,10 @@ DEFAULT_MARGIN = 0.15
 """How much worse is accepted where the change predicts nothing else. A convention, not a measurement: about what
 users of a chat do not notice, and still provable with half of a ten-replica fleet in ten minutes."""
 
+HARM_FLOOR = 0.03
+"""Worse by certainly more than this is harm: small enough to stop what users would feel, large enough that a
+difference which is real but of no consequence does not undo a good change. A convention, not a measurement."""
+
 LARGEST_MARGIN = 0.9
 """Of throughput no more than this may ever be given up, whatever a prediction says."""
 
@@ -21,6 +25,15 @@ GUARDRAILS = ((Metric.TTFT, Metric.QUEUE_TIME), (Metric.ITL, Metric.TPOT), (Metr
 
 SHARES = (Metric.FAILED, Metric.REJECTED)
 """Judged as shares of all requests; any clear rise is harm."""
+
+
+MIX = (Metric.FINISHED, Metric.PROMPT_LENGTH, Metric.GENERATION_LENGTH, Metric.PREFIX_HITS)
+"""What both arms must have alike to be compared: requests that come, lengths, and what the prefix cache saves."""
+
+
+def judged(criteria: Sequence[Criterion]) -> list[Criterion]:
+    """Those whose size is judged: neither shares of requests nor the mix of work."""
+    return [each for each in criteria if each.metric not in SHARES and each.role is not Role.MIX]
 
 
 def criteria_for(proposal: Proposal | None, available: Collection[Metric]) -> tuple[Criterion, ...]:
@@ -34,12 +47,13 @@ def criteria_for(proposal: Proposal | None, available: Collection[Metric]) -> tu
     wanted = [effect.metric for effect in effects[:1] if effect.metric in available and _judgeable(effect.metric)]
     guards = [next((metric for metric in row if metric in available), None) for row in GUARDRAILS]
     metrics = list(dict.fromkeys([*wanted, *(metric for metric in guards if metric is not None)]))
-    judged = [
+    chosen = [
         Criterion(metric, Role.GUARDRAIL if rank else Role.PRIMARY, _margin(metric, effects))
         for rank, metric in enumerate(metrics)
     ]
-    shares = [Criterion(metric, Role.GUARDRAIL, 0.0) for metric in SHARES if judged and metric in available]
-    return (*judged, *shares)
+    shares = [Criterion(metric, Role.GUARDRAIL, 0.0) for metric in SHARES if chosen and metric in available]
+    mixes = [Criterion(metric, Role.MIX, DEFAULT_MARGIN) for metric in MIX if chosen and metric in available]
+    return (*chosen, *shares, *mixes)
 
 
 def _judgeable(metric: Metric) -> bool:

@@ -7,10 +7,15 @@ A replica that restarted in a window, or was scraped too little in it, contribut
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from perfagent.domain.histogram import merge
 from perfagent.domain.metric import Kind, Metric
+from perfagent.domain.snapshot import Snapshot
 from perfagent.domain.verdict import PairedWindow
-from perfagent.domain.window import Window, increase, observed, resets
+from perfagent.domain.window import Window, increase, levels, observed, resets, since_restart
+from perfagent.judge.compare import LEAST_OBSERVATIONS, logged
+from perfagent.judge.noise import Logs
 
 Span = tuple[float, float]
 """A stretch of time in unix seconds: start and end."""
@@ -43,13 +48,56 @@ def measure(
     )
 
 
-def measure_past(past: Sequence[Window], metrics: Iterable[Metric], spans: Sequence[Span]) -> tuple[PairedWindow, ...]:
-    """Every metric in every window of a past in which there was only a baseline."""
-    nobody = Figure(None, 0.0, 0)
-    arms = [(span, _cut_all(past, spans, span)) for span in spans]
+def measure_stretches(
+    baseline: Sequence[Window], canary: Sequence[Window], metrics: Iterable[Metric], start_s: float, stretch_s: float
+) -> tuple[PairedWindow, ...]:
+    """Every metric of both arms in each stretch from `start_s` on, of windows with about one snapshot a stretch."""
+    old, new = ([_stretches(each, start_s, stretch_s) for each in arm] for arm in (baseline, canary))
+    seen = sorted({place for each in (*old, *new) for place in each})
+    wanted = tuple(metrics)
     return tuple(
-        _paired(span, metric, figure(cuts, metric, len(past)), nobody) for metric in metrics for span, cuts in arms
+        _paired(
+            (start_s + place * stretch_s, start_s + (place + 1) * stretch_s),
+            metric,
+            figure([each[place] for each in old if place in each], metric, len(baseline)),
+            figure([each[place] for each in new if place in each], metric, len(canary)),
+        )
+        for metric in wanted
+        for place in seen
     )
+
+
+def logs(replicas: Sequence[Window], metrics: Iterable[Metric], start_s: float, stretch_s: float) -> dict[Metric, Logs]:
+    """The log of each metric by replica and stretch, of windows with about one snapshot a stretch."""
+    cut = [_stretches(each, start_s, stretch_s) for each in replicas]
+    width = 1 + max((place for each in cut for place in each), default=-1)
+    found: dict[Metric, Logs] = {}
+    for metric in metrics:
+        found[metric] = np.full((len(cut), width), np.nan)
+        for row, each in enumerate(cut):
+            for place, window in each.items():
+                seen = figure([window], metric, 1)
+                if seen.value is not None and seen.count >= LEAST_OBSERVATIONS:
+                    found[metric][row, place] = logged(metric, seen.value)
+    return found
+
+
+def _stretches(replica: Window, start_s: float, stretch_s: float) -> dict[int, Window]:
+    """What a replica did from the first snapshot of each stretch to the first one of the next, since its last restart.
+
+    The last stretch ends with the last snapshot, where that covers enough of it.
+    """
+    snapshots = since_restart(replica).snapshots
+    firsts: dict[int, Snapshot] = {}
+    for snapshot in snapshots:
+        firsts.setdefault(int((snapshot.at_s - start_s) // stretch_s), snapshot)
+    ends = {place - 1: snapshot for place, snapshot in firsts.items()}
+    ends.setdefault(max(firsts), snapshots[-1])
+    return {
+        place: Window((first, ends[place]))
+        for place, first in firsts.items()
+        if place in ends and ends[place].at_s - first.at_s >= LEAST_COVER * stretch_s
+    }
 
 
 def figure(cuts: Sequence[Window], metric: Metric, replicas: int) -> Figure:
@@ -58,6 +106,10 @@ def figure(cuts: Sequence[Window], metric: Metric, replicas: int) -> Figure:
         return Figure(None, 0.0, len(cuts))
     if metric in (Metric.FAILED, Metric.REJECTED):
         return _share(cuts, metric)
+    if metric is Metric.PREFIX_HITS:
+        return _computed(cuts)
+    if metric is Metric.FINISHED:
+        return _came(cuts)
     if metric.kind is Kind.HISTOGRAM:
         parts = [part for part in (observed(cut, metric) for cut in cuts) if part is not None]
         pooled = merge(parts)
@@ -70,15 +122,48 @@ def figure(cuts: Sequence[Window], metric: Metric, replicas: int) -> Figure:
 
 
 def _share(cuts: Sequence[Window], metric: Metric) -> Figure:
-    """Share of all requests that ended so.
+    seen = [found for cut in cuts if (found := ends(cut)) is not None]
+    requests = sum(sum(each.values()) for each in seen)
+    return Figure(sum(each[metric] for each in seen) / requests if requests > 0 else None, requests, len(seen))
+
+
+def _computed(cuts: Sequence[Window]) -> Figure:
+    """Share of prompt tokens that the prefix cache did not save."""
+    seen = [
+        (queries, increase(cut, Metric.PREFIX_HITS) or 0.0)
+        for cut in cuts
+        if (queries := increase(cut, Metric.PREFIX_QUERIES)) is not None
+    ]
+    asked = sum(queries for queries, _ in seen)
+    return Figure(1 - sum(hits for _, hits in seen) / asked if asked > 0 else None, asked, len(seen))
+
+
+def _came(cuts: Sequence[Window]) -> Figure:
+    """Requests that came, per second and replica: those that ended, and by how many more are there than before."""
+    seen = [(cut, found) for cut in cuts if (found := ends(cut)) is not None and cut.span_s > 0]
+    if not seen:
+        return Figure(None, 0.0, 0)
+    came = sum(
+        max(0.0, sum(found.values()) + (increase(cut, Metric.ABORTED) or 0.0) + _more(cut)) for cut, found in seen
+    )
+    return Figure(came / sum(cut.span_s for cut, _ in seen), came, len(seen))
+
+
+def _more(cut: Window) -> float:
+    """How many more requests are there at the end than at the beginning."""
+    points = [levels(cut, metric) for metric in (Metric.RUNNING, Metric.WAITING)]
+    return sum(each[-1][1] - each[0][1] for each in points if each)
+
+
+def ends(window: Window) -> dict[Metric, float] | None:
+    """How many requests ended in each way; None where they are not counted.
 
     A counter that the page lacks counts as zero where finished requests are counted: engines create such a series
     with its first event, and a metric that the engine never exports is no criterion.
     """
-    seen = [cut for cut in cuts if increase(cut, Metric.FINISHED) is not None]
-    ends = {each: sum(increase(cut, each) or 0.0 for cut in seen) for each in _ENDS}
-    requests = sum(ends.values())
-    return Figure(ends[metric] / requests if requests > 0 else None, requests, len(seen))
+    if increase(window, Metric.FINISHED) is None:
+        return None
+    return {each: increase(window, each) or 0.0 for each in _ENDS}
 
 
 _ENDS = (Metric.FINISHED, Metric.FAILED, Metric.REJECTED)

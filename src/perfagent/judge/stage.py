@@ -6,31 +6,31 @@ can prove decides the rule it is judged by.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from perfagent.domain.verdict import Criterion, Effectiveness, Judgement, PairedWindow, StageVerdict, Verdict
+from perfagent.domain.errors import InvalidInput
+from perfagent.domain.verdict import (
+    NO_PAST,
+    ONLY_LOOK,
+    Criterion,
+    Effectiveness,
+    Judgement,
+    Look,
+    PairedWindow,
+    Quiet,
+    Role,
+    StageRule,
+    StageVerdict,
+    Verdict,
+)
 from perfagent.domain.window import Window, resets
-from perfagent.judge.compare import judge_metric, worst_accepted
-from perfagent.judge.measure import Span, measure, measure_past
-
-HARM_FLOOR = 0.03
-"""Worse by certainly more than this is harm: small enough to stop what users would feel, large enough that a
-difference which is real but of no consequence does not undo a good change. A convention, not a measurement."""
+from perfagent.judge.compare import Figures, judge_metrics, worst_accepted
+from perfagent.judge.criteria import HARM_FLOOR, SHARES, judged
+from perfagent.judge.evidence import judge_share
+from perfagent.judge.measure import Span
+from perfagent.judge.mix import easier, excuses, judge_mix, warm_from
 
 SILENT_SHARE = 1 / 3
 """A canary replica that is not seen in this last part of the observation, while others are, has vanished."""
-
-
-class StageRule(StrEnum):
-    """What a stage has to show."""
-
-    NO_HARM = "no_harm"
-    """A small share: no proven harm, and nothing that looks worse than accepted. It cannot prove more."""
-    NOT_INFERIOR = "not_inferior"
-    """About half of the fleet: every criterion is proven to be within its margin."""
-    OWN_PAST = "own_past"
-    """No baseline left: against the same replicas before the change. The load is not the same then, so only what is
-    proven to lie beyond the margin itself is harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,71 +38,91 @@ class Measured:
     """Everything that a verdict is made from."""
 
     windows: tuple[PairedWindow, ...]
+    past: tuple[PairedWindow, ...] = ()
+    """The same replicas before the change, in stretches."""
+    quiet: Quiet = NO_PAST
+    """The service's own noise."""
     lost: tuple[str, ...] = ()
-    """Canary replicas that restarted or vanished, each with what was seen."""
+    """Canary replicas that vanished, each with what was seen."""
+    restarted: tuple[str, ...] = ()
+    """Canary replicas that restarted, each with what was seen: not enough to prove harm, or it would be over."""
 
 
-def judge_stage(
-    baseline: Sequence[Window],
-    canary: Sequence[Window],
-    criteria: Sequence[Criterion],
-    *,
-    rule: StageRule,
-    windows: Sequence[Span],
-    past: Sequence[Span] = (),
-    canaries: Sequence[str] = (),
+def decide(
+    measured: Measured, criteria: Sequence[Criterion], *, rule: StageRule, paired: bool, look: Look = ONLY_LOOK
 ) -> StageVerdict:
-    """The verdict on a stage from what was scraped of both arms in the observation `windows`.
+    """The verdict that the raw figures lead to; the same figures always lead to the same verdict.
 
-    `canaries` are the replicas that should be seen in the canary; a window that is missing altogether is noticed
-    only with it. Under `StageRule.OWN_PAST`, `baseline` is what was scraped of them in the windows `past`, before
-    they were changed.
+    Without `paired` nobody was left without the change, and the past of the same replicas is the baseline. The load is
+    not the same then, so only what is proven to lie beyond the margin itself is harm.
     """
-    metrics = [criterion.metric for criterion in criteria]
-    lost = lost_replicas(baseline, canary, windows, canaries or [window.target for window in canary])
-    if rule is StageRule.OWN_PAST:
-        figures = (*measure_past(baseline, metrics, past), *measure((), canary, metrics, windows))
-    else:
-        figures = measure(baseline, canary, metrics, windows)
-    return decide(Measured(figures, lost), criteria, rule=rule)
+    warm_s, warming = warm_from(measured.windows)
+    figures = Figures(
+        [window for window in measured.windows if window.start_s >= warm_s], measured.past, measured.quiet, paired
+    )
+    shares = [each for each in criteria if each.metric in SHARES]
+    mixes = tuple(judge_mix(each, figures, look) for each in criteria if each.role is Role.MIX)
+    judgements = (
+        *judge_metrics(judged(criteria), figures, look, harm_floor=HARM_FLOOR if paired else None),
+        *(judge_share(each, measured.windows, () if paired else measured.past) for each in shares),
+    )
+    verdict, reasons = _verdict(judgements, mixes, measured, rule)
+    return StageVerdict(
+        verdict,
+        reasons,
+        (*judgements, *mixes),
+        measured.windows,
+        measured.past,
+        measured.quiet,
+        rule,
+        paired,
+        look,
+        measured.lost,
+        measured.restarted,
+        warming,
+    )
 
 
-def decide(measured: Measured, criteria: Sequence[Criterion], *, rule: StageRule) -> StageVerdict:
-    """The verdict that the raw figures lead to; the same figures always lead to the same verdict."""
-    floor = None if rule is StageRule.OWN_PAST else HARM_FLOOR
-    paired = rule is not StageRule.OWN_PAST
-    judgements = tuple(judge_metric(each, measured.windows, harm_floor=floor, paired=paired) for each in criteria)
-    verdict, reasons = _verdict(judgements, measured.lost, rule)
-    return StageVerdict(verdict, reasons, judgements, measured.windows)
+def again(verdict: StageVerdict) -> StageVerdict:
+    """The same verdict, worked out anew from the figures that it kept. Raises `InvalidInput` where it kept too few."""
+    if verdict.quiet is None or verdict.rule is None:
+        raise InvalidInput("the verdict is of a release that did not keep everything it was made from")
+    measured = Measured(verdict.windows, verdict.past, verdict.quiet, verdict.lost, verdict.restarted)
+    criteria = [judgement.criterion for judgement in verdict.judgements]
+    return decide(measured, criteria, rule=verdict.rule, paired=verdict.paired, look=verdict.look)
 
 
 def lost_replicas(
     baseline: Sequence[Window], canary: Sequence[Window], windows: Sequence[Span], canaries: Sequence[str]
 ) -> tuple[str, ...]:
-    """Canary replicas that restarted within the windows, or vanished before their end while others were still seen."""
+    """Canary replicas that vanished before the end of the windows while others were still seen."""
     if not windows:
         return ()
     start_s, end_s = windows[0][0], windows[-1][1]
     late_s = end_s - SILENT_SHARE * (end_s - start_s)
     seen = {window.target: window.between(start_s, end_s) for window in canary}
-    others_seen = any(window.end_s >= late_s for window in (*canary, *baseline))
-    said = []
-    for target in sorted(canaries):
-        inside = seen.get(target)
-        if inside is not None and resets(inside):
-            said.append(f"{target} restarted while it was observed")
-        elif others_seen and (inside is None or inside.end_s < late_s):
-            said.append(f"{target} vanished while it was observed")
-    return tuple(said)
+    if not any(window.end_s >= late_s for window in (*canary, *baseline)):
+        return ()
+    last_s = {target: window.end_s for target, window in seen.items() if window is not None}
+    return tuple(f"{each} vanished while it was observed" for each in sorted(canaries) if last_s.get(each, 0) < late_s)
+
+
+def restarted_replicas(canary: Sequence[Window], windows: Sequence[Span]) -> tuple[str, ...]:
+    """Canary replicas that restarted within the windows."""
+    inside = [window.between(windows[0][0], windows[-1][1]) for window in canary] if windows else []
+    return tuple(f"{each.target} restarted while it was observed" for each in inside if each and resets(each))
 
 
 def _verdict(
-    judgements: Sequence[Judgement], lost: tuple[str, ...], rule: StageRule
+    judgements: Sequence[Judgement], mixes: Sequence[Judgement], measured: Measured, rule: StageRule
 ) -> tuple[Verdict, tuple[str, ...]]:
-    harm = (*lost, *_reasons(judgements, Effectiveness.WORSE))
+    worse = [each for each in judgements if each.result is Effectiveness.WORSE]
+    harm = (*measured.lost, *(each.reason for each in worse if not excuses(each, mixes)))
     if harm:
         return Verdict.ROLL_BACK, harm
-    missing = _reasons(judgements, Effectiveness.NO_DATA)
+    excused = [excuse for each in worse for excuse in excuses(each, mixes)]
+    unlike = tuple(dict.fromkeys([*excused, *(each.reason for each in mixes if easier(each))]))
+    missing = (*unlike, *measured.restarted, *_reasons(judgements, Effectiveness.NO_DATA))
     if missing or not judgements:
         return Verdict.HOLD, missing or ("there is nothing to judge by",)
     if rule is StageRule.NOT_INFERIOR:

@@ -1,15 +1,21 @@
 """Doing what is due: each effect asks or tells the outside, and answers with the event that came of it, if any."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from perfagent.domain.errors import ActuatorFailed, InvalidInput, NotFound
 from perfagent.domain.knob import LaunchConfig
+from perfagent.domain.metric import Metric
 from perfagent.domain.service import Service
 from perfagent.domain.snapshot import Snapshot
-from perfagent.domain.window import Window, resets
+from perfagent.domain.verdict import Quiet
+from perfagent.domain.window import Window
 from perfagent.engines import render
-from perfagent.judge import judge_stage
+from perfagent.judge import Measured, decide
+from perfagent.judge.criteria import SHARES
+from perfagent.judge.measure import Span, ends, logs, measure, measure_stretches
+from perfagent.judge.noise import MOST_STRETCHES, quiet
+from perfagent.judge.stage import lost_replicas, restarted_replicas
 from perfagent.ports import Actuator, Clock, History
 from perfagent.workflows import replicas
 from perfagent.workflows.events import (
@@ -31,9 +37,13 @@ from perfagent.workflows.events import (
     Watch,
 )
 from perfagent.workflows.machine import overdue
-from perfagent.workflows.model import Captured, Pace, Plan, Rollout
-from perfagent.workflows.observation import observation
-from perfagent.workflows.planning import Surveyor, make_plan
+from perfagent.workflows.model import Captured, Pace, Plan, Rollout, least_past_s, stretch_s, window_s
+from perfagent.workflows.observation import observation, past_length_s
+from perfagent.workflows.planning import Surveyor, check_decidable, foreseen, make_plan, paced
+from perfagent.workflows.sudden import SuddenHarm
+
+MOST_NOISE_REPLICAS = 20
+"""Replicas by whose past a service's noise is reckoned: more tell little more, and each takes a while to read."""
 
 HealthOf = Callable[[Window, LaunchConfig], float | None]
 """A replica's health score (0–100) from its window and how it is started; None if nothing could be measured."""
@@ -56,8 +66,8 @@ class Effects:
     """Defaults for what a request leaves open."""
     scrape_s: float = 5.0
     """How often the loop scrapes."""
-    _seen: dict[str, dict[str, Snapshot]] = field(default_factory=dict, init=False, repr=False)
-    """Rollout → replica → the latest snapshot that was looked at for restarts."""
+    _seen: dict[str, SuddenHarm] = field(default_factory=dict, init=False, repr=False)
+    """By rollout: what was seen of its stage so far."""
 
     async def run(self, rollout: Rollout, effect: Effect) -> Event | None:
         """The event that came of the effect, or None for nothing new. Raises what the ports raise when it failed."""
@@ -89,7 +99,11 @@ class Effects:
             if service.actuator != "none" and service.actuator not in self.actuators:
                 raise InvalidInput(f"there is no actuator {service.actuator!r} here")
             survey = await self.survey(service)
-            plan = make_plan(request, service, survey, self.pace, self.scrape_s)
+            plan = make_plan(request, service, survey, paced(request, self.pace, self.scrape_s))
+            if plan is not None:
+                plan = replace(plan, outlook=foreseen(plan, self._quiet(plan)))
+                if request.auto_rollout:
+                    check_decidable(plan)
         except (InvalidInput, NotFound) as error:
             return PlanRefused(self.clock.now(), str(error))
         if plan is None:
@@ -98,20 +112,24 @@ class Effects:
 
     async def _capture(self, rollout: Rollout) -> Event | None:
         plan, now_s = rollout.planned, self.clock.now()
-        if len(plan.stages[0].targets) == len(plan.targets) and not self._past_is_known(plan, now_s):
-            return Expired(now_s) if overdue(rollout, now_s) else None
+        if not self._past_is_known(plan, now_s):
+            if overdue(rollout, now_s):
+                return Expired(now_s)
+            alone = len(plan.stages[0].targets) == len(plan.targets)
+            if alone or now_s < (rollout.deadline_s or now_s) - plan.pace.ready_timeout_s:
+                return None
         actuator, captured = self._actuator(plan), []
         for target in plan.targets:
             prior = await actuator.read(target)
             captured.append(Captured(target.id, prior, render(plan.engine, prior, plan.change, plan.release)))
-        return PriorStored(self.clock.now(), tuple(captured))
+        return PriorStored(self.clock.now(), tuple(captured), self._quiet(plan))
 
     def _past_is_known(self, plan: Plan, now_s: float) -> bool:
-        """Whether the replicas were scraped for one observation, so that they can be compared with themselves.
+        """Whether all replicas were scraped for so long that they can be compared with themselves.
 
-        Asked where nobody is left without the change from the first stage on.
+        Where some are left without the change, it is waited for no longer than that takes.
         """
-        start_s, width_s = now_s - plan.pace.monitoring_s, plan.pace.monitoring_s / plan.pace.windows
+        start_s, width_s = now_s - least_past_s(plan.pace), window_s(plan.pace)
         scraped = self._scraped([target.id for target in plan.targets], start_s - width_s)
         return len(scraped) == len(plan.targets) and all(window.start_s <= start_s + width_s for window in scraped)
 
@@ -120,45 +138,72 @@ class Effects:
         lost = await replicas.watch(rollout, actuator, now_s, must_be_ready=must_be_ready)
         if lost is not None or rollout.applied_at_s is None:
             return lost
-        restarted = self._restarted(rollout, rollout.applied_at_s)
-        return CanaryLost(now_s, restarted, "restarted while it was observed") if restarted is not None else None
+        harm = self._sudden_harm(rollout, rollout.applied_at_s)
+        return CanaryLost(now_s, *harm) if harm is not None else None
 
-    def _restarted(self, rollout: Rollout, since_s: float) -> str | None:
-        """A touched replica that restarted after `since_s`.
+    def _sudden_harm(self, rollout: Rollout, since_s: float) -> tuple[str, str] | None:
+        """The worst canary and why, where what was scraped since the last time makes harm certain."""
+        others = [target.id for target in rollout.planned.targets if target.id not in rollout.touched]
+        seen = self._seen.get(rollout.id)
+        if seen is None or seen.since_s != since_s:  # another stage, or another process before this one
+            metrics = [criterion.metric for criterion in rollout.planned.criteria]
+            seen = SuddenHarm(since_s, metrics, None if others else self._usual(rollout))
+            self._seen[rollout.id] = seen
+        return seen.add(*({each: self._fresh(seen, each) for each in arm} for arm in (rollout.touched, others)))
 
-        Every snapshot is read once: it is asked every few seconds, and a rollout may be held for a day.
-        """
-        seen = self._seen.setdefault(rollout.id, {})
-        for target in rollout.touched:
-            known = seen.get(target)
-            if known is not None and known.at_s <= since_s:
-                known = None  # of an earlier stage
-            fresh = self._scraped([target], known.at_s if known else since_s)
-            if not fresh:
-                continue
-            window = Window((known, *fresh[0].snapshots)) if known else fresh[0]
-            if resets(window):
-                return target
-            seen[target] = window.snapshots[-1]
-        return None
+    def _fresh(self, seen: SuddenHarm, target: str) -> Sequence[Snapshot]:
+        known_s = seen.read_to_s(target)
+        return [snapshot for snapshot in self.history.since(target, known_s) if snapshot.at_s > known_s]
+
+    def _usual(self, rollout: Rollout) -> dict[Metric, float]:
+        """The shares of requests that failed or were rejected before anything was touched: one more than was seen."""
+        plan, at_s = rollout.planned, rollout.captured_at_s or 0.0
+        span_s = at_s - past_length_s(plan.pace), at_s
+        past = [
+            found for window in self._past(rollout.touched, span_s, stretch_s(plan.pace)) if (found := ends(window))
+        ]
+        requests = sum(sum(each.values()) for each in past)
+        return {metric: (sum(each[metric] for each in past) + 1) / (requests + 2) for metric in SHARES}
 
     def _judge(self, rollout: Rollout) -> Event:
-        shown = observation(rollout)
+        plan, shown = rollout.planned, observation(rollout)
+        metrics = [criterion.metric for criterion in plan.criteria]
         start_s, end_s = shown.windows[0][0], shown.windows[-1][1]
-        canary = self._scraped(shown.canary, start_s)
-        verdict = judge_stage(
-            self._scraped(shown.baseline, shown.past[0][0] if shown.past else start_s),
-            canary,
-            rollout.planned.criteria,
-            rule=shown.rule,
-            windows=shown.windows,
-            past=shown.past,
-            canaries=shown.canary,
+        baseline, canary = self._scraped(shown.baseline, start_s), self._scraped(shown.canary, start_s)
+        others, same = (self._past(arm, shown.past_s, stretch_s(plan.pace)) for arm in (shown.baseline, shown.canary))
+        before = (others, same) if shown.baseline else (same, [])
+        measured = Measured(
+            measure(baseline, canary, metrics, shown.windows),
+            measure_stretches(*before, metrics, shown.past_s[0], stretch_s(plan.pace)),
+            rollout.quiet,
+            lost_replicas(baseline, canary, shown.windows, shown.canary),
+            restarted_replicas(canary, shown.windows),
         )
+        verdict = decide(measured, plan.criteria, rule=shown.rule, paired=bool(shown.baseline), look=shown.look)
         observed = [part for window in canary if (part := window.between(start_s, end_s)) is not None]
         scores = [self.health(window, rollout.captured_of(window.target).desired) for window in observed]
         worst = min((score for score in scores if score is not None), default=None)
         return Judged(self.clock.now(), verdict, worst)
+
+    def _quiet(self, plan: Plan) -> Quiet:
+        """The noise of a service that nobody has touched for a while, by the past of some of its replicas."""
+        length_s, now_s = stretch_s(plan.pace), self.clock.now()
+        start_s = now_s - MOST_STRETCHES * length_s
+        targets = [target.id for target in plan.targets[:MOST_NOISE_REPLICAS]]
+        metrics = [criterion.metric for criterion in plan.criteria if criterion.metric not in SHARES]
+        past = self._past(targets, (start_s, now_s), length_s)
+        return quiet(logs(past, metrics, start_s, length_s), length_s)
+
+    def _past(self, targets: Sequence[str], past_s: Span, length_s: float) -> list[Window]:
+        """About one snapshot for each stretch of a time in the past, and all of the last one."""
+        start_s, end_s = past_s
+        found = []
+        for target in targets:
+            firsts, last = self.history.sampled(target, start_s, length_s), self.history.since(target, end_s - length_s)
+            kept = {snapshot.at_s: snapshot for snapshot in (*firsts, *last) if snapshot.at_s <= end_s}
+            if kept:
+                found.append(Window(tuple(kept[at_s] for at_s in sorted(kept))))
+        return found
 
     def _scraped(self, targets: Sequence[str], start_s: float) -> list[Window]:
         """What was scraped of these replicas after `start_s`: a scrape at that very time may have come before whatever

@@ -6,7 +6,7 @@ outside; they carry no memory, so a restart simply asks again.
 
 from dataclasses import dataclass
 
-from perfagent.domain.verdict import StageVerdict
+from perfagent.domain.verdict import NO_PAST, Quiet, StageVerdict
 from perfagent.workflows.model import Captured, Plan, Request
 
 
@@ -68,6 +68,8 @@ class PriorStored:
 
     at_s: float
     captured: tuple[Captured, ...]
+    quiet: Quiet = NO_PAST
+    """The service's noise up to now."""
 
 
 @dataclass(frozen=True, slots=True)

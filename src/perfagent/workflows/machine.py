@@ -41,7 +41,7 @@ from perfagent.workflows.events import (
     Touching,
     Watch,
 )
-from perfagent.workflows.model import Approval, Hold, Phase, Plan, Rollout, StageRecord
+from perfagent.workflows.model import Approval, Hold, Phase, Plan, Rollout, StageRecord, least_past_s
 
 MAX_ATTEMPTS = 8
 """Failures in a row after which patience ends; with the back-off below that is about four minutes."""
@@ -166,8 +166,8 @@ def _awaiting_approval(rollout: Rollout, event: Event) -> Rollout:
 def _rolling_out(rollout: Rollout, event: Event) -> Rollout:
     pace = rollout.planned.pace
     match event:
-        case PriorStored(at_s, captured) if not rollout.captured:
-            stored = replace(rollout, captured=captured, captured_at_s=at_s)
+        case PriorStored(at_s, captured, quiet) if not rollout.captured:
+            stored = replace(rollout, captured=captured, captured_at_s=at_s, quiet=quiet)
             return _enter_stage(stored, 0, at_s, "every replica's configuration is stored")
         case Touching(at_s, targets) if rollout.captured and set(targets) <= _stage_targets(rollout):
             touched = (*rollout.touched, *(target for target in targets if target not in rollout.touched))
@@ -274,7 +274,7 @@ def _nothing_follows(rollout: Rollout, event: Event) -> Rollout:
 def _start(rollout: Rollout, plan: Plan, at_s: float, reason: str) -> Rollout:
     if plan.by_hand:
         return _hold(rollout, at_s, None, f"no actuator: apply by hand: {' '.join(plan.flags)}")
-    deadline_s = at_s + plan.pace.monitoring_s + plan.pace.ready_timeout_s
+    deadline_s = at_s + least_past_s(plan.pace) + plan.pace.ready_timeout_s
     return replace(rollout, phase=Phase.ROLLING_OUT, deadline_s=deadline_s, reason=reason)
 
 

@@ -14,7 +14,8 @@ from perfagent.domain.finding import Cause
 from perfagent.domain.knob import Change, LaunchConfig
 from perfagent.domain.proposal import Effect
 from perfagent.domain.snapshot import Target
-from perfagent.domain.verdict import Criterion, StageVerdict, Verdict
+from perfagent.domain.verdict import NO_PAST, Criterion, Outlook, Quiet, StageVerdict, Verdict
+from perfagent.judge.noise import LEAST_MOODS, STRETCHES
 
 
 class Phase(StrEnum):
@@ -119,6 +120,8 @@ class Plan:
     pace: Pace
     cause: Cause | None = None
     """What the change answers; None for one that somebody asked for."""
+    outlook: tuple[Outlook, ...] = ()
+    """What each stage will be able to tell; empty in plans of releases that did not ask."""
 
     @property
     def by_hand(self) -> bool:
@@ -201,6 +204,8 @@ class Rollout:
     approval: Approval | None = None
     captured: tuple[Captured, ...] = ()
     captured_at_s: float | None = None
+    quiet: Quiet = NO_PAST
+    """The service's noise before anything was touched, which the judge reckons with."""
     stage: int = 0
     """Index into the plan's stages."""
     touched: tuple[str, ...] = ()
@@ -256,6 +261,21 @@ class Rollout:
     def captured_of(self, target_id: str) -> Captured:
         """The stored configuration of a replica."""
         return next(stored for stored in self.captured if stored.target == target_id)
+
+
+def window_s(pace: Pace) -> float:
+    """Length of one observation window."""
+    return pace.monitoring_s / pace.windows
+
+
+def stretch_s(pace: Pace) -> float:
+    """Length of a stretch, which the past is cut into."""
+    return pace.monitoring_s / STRETCHES
+
+
+def least_past_s(pace: Pace) -> float:
+    """How long a service must have been seen so that its past tells of its noise."""
+    return LEAST_MOODS * stretch_s(pace)
 
 
 def _plain(value: object) -> object:

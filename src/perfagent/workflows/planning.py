@@ -9,10 +9,13 @@ from perfagent.domain.knob import Change, EffectiveConfig
 from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import Proposal
 from perfagent.domain.service import Service
+from perfagent.domain.verdict import Look, Outlook, Quiet
 from perfagent.engines import alters_answers, check, spell
 from perfagent.judge import criteria_for
 from perfagent.judge.compare import LEAST_WINDOWS
+from perfagent.judge.preflight import CANNOT_DECIDE, outlook
 from perfagent.workflows.model import Pace, Plan, PlannedStage, Request
+from perfagent.workflows.observation import past_length_s, stage_rule
 
 WARM_UP_SHARE = 0.1
 """Warm-up as a share of the monitoring time: cut off, and told in the record of every stage."""
@@ -37,7 +40,7 @@ class Survey:
 Surveyor = Callable[[Service], Awaitable[Survey]]
 
 
-def make_plan(request: Request, service: Service, survey: Survey, pace: Pace, scrape_s: float) -> Plan | None:
+def make_plan(request: Request, service: Service, survey: Survey, pace: Pace) -> Plan | None:
     """The plan, or None when there is nothing to change.
 
     Replicas change in the order of their ids. Raises `InvalidInput` for a change that this engine or release does not
@@ -68,9 +71,49 @@ def make_plan(request: Request, service: Service, survey: Survey, pace: Pace, sc
         needs_approval=_needs_approval(service, altering=bool(altering or (proposal and proposal.needs_approval))),
         criteria=criteria,
         stages=_stages(service),
-        pace=_paced(request, pace, scrape_s),
+        pace=pace,
         cause=proposal.cause if proposal else None,
     )
+
+
+def foreseen(plan: Plan, quiet: Quiet) -> tuple[Outlook, ...]:
+    """What each stage of a plan will be able to tell on a service this noisy."""
+    looks = Look(1, 1 + plan.pace.extensions, len(plan.stages))
+    before = joined = 0
+    found = []
+    for index, stage in enumerate(plan.stages):
+        changed = len(stage.targets)
+        before, joined = changed, (changed - before) or joined
+        others = len(plan.targets) - changed
+        found.append(
+            outlook(
+                plan.criteria,
+                quiet,
+                percent=stage.percent,
+                rule=stage_rule(plan.stages, index),
+                replicas=(changed if others else joined, others),
+                observed_s=plan.pace.monitoring_s,
+                past_s=past_length_s(plan.pace),
+                warm_up_s=plan.pace.warm_up_s,
+                look=looks,
+            )
+        )
+    return tuple(found)
+
+
+def check_decidable(plan: Plan) -> None:
+    """Raise `InvalidInput` for a plan of which the service's own past says that a stage could hardly ever decide.
+
+    That is reckoned for a change that makes no difference, so it is no objection where a difference is predicted: a
+    service that needs a change most is often the noisiest.
+    """
+    for each in () if plan.effects else plan.outlook:
+        if not each.assumed and each.hold_chance > CANNOT_DECIDE:
+            raise InvalidInput(
+                f"this plan cannot decide: at {each.percent} % a change that makes no difference would be held with a "
+                f"chance of {each.hold_chance:.0%}, most likely for the sake of {each.weakest}; monitor longer, or "
+                "promote by hand (without auto_rollout)"
+            )
 
 
 def _listed(change: Change) -> str:
@@ -92,7 +135,8 @@ def _stages(service: Service) -> tuple[PlannedStage, ...]:
     )
 
 
-def _paced(request: Request, pace: Pace, scrape_s: float) -> Pace:
+def paced(request: Request, pace: Pace, scrape_s: float) -> Pace:
+    """The pace with what the request asks for; windows hold several scrapes."""
     possible = int(request.monitoring_s / (SCRAPES_PER_WINDOW * scrape_s))
     return replace(
         pace,

@@ -57,7 +57,7 @@ async def at(fleet: FleetDouble) -> AsyncIterator[Site]:
             },
         )
         assert put.status_code == 201, put.text
-        await built.turn(30)
+        await built.turn(600)
         yield built
 
 
@@ -73,6 +73,18 @@ async def test_a_workflow_answers_at_once_and_the_loop_brings_it_to_its_end(at: 
     assert [stage["stage"] for stage in ended["rollout_history"]] == [10, 50, 100]
     assert [stage["actual_percent"] for stage in ended["rollout_history"]] == [25, 50, 100]
     assert [stage["verdict"] for stage in ended["rollout_history"]] == ["promote"] * 3
+    assert [(each["stage"], each["rule"], each["look"]) for each in ended["verdicts"]] == [
+        (10, "no_harm", 1),
+        (50, "not_inferior", 1),
+        (100, "watch", 1),
+    ]
+    assert all(0 < each["chance_spent"] < 0.01 and each["looks_planned"] == 3 for each in ended["verdicts"])
+    assert [(each["stage"], each["assumed"]) for each in ended["plan"]["outlook"]] == [
+        (10, False),
+        (50, False),
+        (100, False),
+    ]
+    assert all(0 <= each["hold_chance"] <= 1 for each in ended["plan"]["outlook"])
     assert [verdict["stage"] for verdict in ended["verdicts"]] == [10, 50, 100]
     assert all(judgement["reason"] for verdict in ended["verdicts"] for judgement in verdict["judgements"])
     assert ended["plan"]["flags"] == ["--max-num-seqs=64"]

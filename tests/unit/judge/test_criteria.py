@@ -4,7 +4,7 @@ from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import Effect, Optimizer, Proposal
 from perfagent.domain.verdict import Role
 from perfagent.judge import criteria_for
-from perfagent.judge.criteria import DEFAULT_MARGIN, LARGEST_MARGIN
+from perfagent.judge.criteria import DEFAULT_MARGIN, LARGEST_MARGIN, judged
 
 VLLM = frozenset(
     {Metric.TTFT, Metric.ITL, Metric.TPOT, Metric.E2E, Metric.QUEUE_TIME, Metric.GENERATION_TOKENS, Metric.FINISHED}
@@ -22,13 +22,15 @@ def proposal(*effects: Effect) -> Proposal:
 def test_the_metric_that_the_change_is_made_for_is_the_primary_one() -> None:
     criteria = criteria_for(proposal(Effect(Metric.QUEUE_TIME, 0.1, 0.5, "rule")), VLLM)
     assert (criteria[0].metric, criteria[0].role) == (Metric.QUEUE_TIME, Role.PRIMARY)
-    assert [each.metric for each in criteria[1:]] == [
-        Metric.TTFT,
-        Metric.ITL,
-        Metric.E2E,
-        Metric.GENERATION_TOKENS,
-    ]
-    assert {each.role for each in criteria[1:]} == {Role.GUARDRAIL}
+    guards = [each.metric for each in criteria if each.role is Role.GUARDRAIL]
+    assert guards == [Metric.TTFT, Metric.ITL, Metric.E2E, Metric.GENERATION_TOKENS]
+
+
+def test_what_tells_whether_the_work_was_alike_is_asked_for_but_not_judged() -> None:
+    criteria = criteria_for(None, VLLM | {Metric.FAILED, Metric.PROMPT_LENGTH, Metric.PREFIX_HITS})
+    mixes = [each.metric for each in criteria if each.role is Role.MIX]
+    assert mixes == [Metric.FINISHED, Metric.PROMPT_LENGTH, Metric.PREFIX_HITS]
+    assert not {*mixes, Metric.FAILED} & {each.metric for each in judged(criteria)}
 
 
 def test_a_metric_is_judged_once_though_it_is_primary_and_guardrail() -> None:

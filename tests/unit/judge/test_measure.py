@@ -1,12 +1,13 @@
 from math import inf
 
+import numpy as np
 import pytest
 
 from perfagent.domain.histogram import Histogram
 from perfagent.domain.metric import Metric
 from perfagent.domain.snapshot import Labels, Snapshot
 from perfagent.domain.window import Window
-from perfagent.judge.measure import measure, measure_past
+from perfagent.judge.measure import logs, measure, measure_stretches
 
 SPANS = [(0.0, 30.0), (30.0, 60.0)]
 
@@ -112,6 +113,67 @@ def test_a_metric_that_the_page_lacks_has_no_figure() -> None:
     assert itl.baseline is itl.canary is rejected.canary is tokens.canary is None
 
 
-def test_the_past_has_a_baseline_only() -> None:
-    figures = measure_past([steady("a", mean_s=1.0)], [Metric.TTFT], SPANS)
-    assert [(each.baseline, each.canary) for each in figures] == [(1.0, None), (1.0, None)]
+def test_the_past_is_cut_into_stretches_from_one_snapshot_in_each() -> None:
+    sparse = Window(tuple(page("a", at_s, count=at_s, total=2 * at_s) for at_s in (3.0, 31.0, 62.0, 85.0)))
+    figures = measure_stretches([sparse], (), [Metric.TTFT], 0.0, 30.0)
+    assert [(each.start_s, each.end_s, each.baseline, each.canary) for each in figures] == [
+        (0.0, 30.0, 2.0, None),
+        (30.0, 60.0, 2.0, None),
+        (60.0, 90.0, 2.0, None),
+    ]
+    assert [each.baseline_count for each in figures] == [28.0, 31.0, 23.0]
+
+
+def test_a_stretch_that_is_hardly_covered_or_was_before_a_restart_is_left_out() -> None:
+    times = (0.0, 30.0, 60.0, 62.0)
+    brief = Window(tuple(page("a", at_s, count=at_s, total=at_s) for at_s in times))
+    assert [each.start_s for each in measure_stretches([brief], (), [Metric.TTFT], 0.0, 30.0)] == [0.0, 30.0]
+    born = Window(tuple(page("a", t, count=t, total=t, started_at_s=25.0 if t else 0.0) for t in times))
+    assert [each.start_s for each in measure_stretches([born], (), [Metric.TTFT], 0.0, 30.0)] == [30.0]
+
+
+def test_logs_are_by_replica_and_stretch_with_gaps_where_nothing_was_seen() -> None:
+    late = Window(tuple(page("b", at_s, count=at_s, total=4 * at_s) for at_s in (30.0, 60.0)))
+    early = Window(tuple(page("a", at_s, count=at_s, total=2 * at_s) for at_s in (0.0, 30.0, 60.0)))
+    found = logs([early, late], [Metric.TTFT, Metric.ITL], 0.0, 30.0)
+    assert np.exp(found[Metric.TTFT][0, :2]) == pytest.approx([2.0, 2.0])
+    assert np.isnan(found[Metric.TTFT][1, 0])
+    assert np.exp(found[Metric.TTFT][1, 1]) == pytest.approx(4.0)
+    assert np.isnan(found[Metric.ITL]).all()
+
+
+def working(target: str, *figures: tuple[float, float, float, float, float]) -> Window:
+    """(finished, running, waiting, prompt tokens asked for, of these in the prefix cache) every ten seconds."""
+    return Window(
+        tuple(
+            Snapshot(
+                target,
+                "vllm",
+                10.0 * k,
+                {
+                    Metric.FINISHED: {(): finished},
+                    Metric.RUNNING: {(): running},
+                    Metric.WAITING: {(): waiting},
+                    Metric.PREFIX_QUERIES: {(): queries},
+                    Metric.PREFIX_HITS: {(): hits},
+                },
+                {},
+            )
+            for k, (finished, running, waiting, queries, hits) in enumerate(figures)
+        )
+    )
+
+
+def test_requests_that_came_are_those_that_ended_and_those_that_still_wait() -> None:
+    slow = working("a", (0, 4, 0, 0, 0), (10, 4, 20, 0, 0), (20, 4, 40, 0, 0), (30, 4, 60, 0, 0))
+    quick = working("b", (0, 4, 0, 0, 0), (30, 4, 0, 0, 0), (60, 4, 0, 0, 0), (90, 4, 0, 0, 0))
+    (only,) = measure([slow], [quick], [Metric.FINISHED], SPANS[:1])
+    assert (only.baseline, only.canary) == (3.0, 3.0)
+
+
+def test_what_the_prefix_cache_did_not_save_is_a_share_of_the_prompts() -> None:
+    window = working("a", (0, 0, 0, 0, 0), (1, 0, 0, 400, 100), (2, 0, 0, 800, 200))
+    idle = working("b", (0, 0, 0, 0, 0), (1, 0, 0, 0, 0), (2, 0, 0, 0, 0))
+    (only,) = measure([window], [idle], [Metric.PREFIX_HITS], SPANS[:1])
+    assert (only.baseline, only.baseline_count) == (0.75, 800)
+    assert only.canary is None

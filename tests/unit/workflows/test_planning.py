@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from perfagent.domain.errors import InvalidInput
@@ -10,10 +11,11 @@ from perfagent.domain.proposal import Effect, Optimizer, Proposal
 from perfagent.domain.service import Policy, Service
 from perfagent.domain.share import Share
 from perfagent.domain.snapshot import Target
-from perfagent.domain.verdict import Role
+from perfagent.domain.verdict import NO_PAST, Quiet, Role, StageRule
 from perfagent.engines import effective
+from perfagent.judge.noise import noise_of
 from perfagent.workflows.model import Pace, Plan, Request
-from perfagent.workflows.planning import Survey, make_plan
+from perfagent.workflows.planning import Survey, check_decidable, foreseen, make_plan, paced
 from support.rollouts import BEFORE, MORE_AT_ONCE, RELEASE, request, service
 
 PROPOSAL = Proposal(
@@ -40,7 +42,7 @@ FIND_ONE = Request("chat", "ann")
 def planned(
     asked: Request = FIND_ONE, *, of: Service | None = None, survey: Survey = SURVEY, scrape_s: float = 5.0
 ) -> Plan:
-    plan = make_plan(asked, of or service(4), survey, Pace(), scrape_s)
+    plan = make_plan(asked, of or service(4), survey, paced(asked, Pace(), scrape_s))
     assert plan is not None
     return plan
 
@@ -57,7 +59,7 @@ def test_a_plan_says_exactly_what_will_be_done() -> None:
         (Metric.TTFT, Role.PRIMARY, 0.15),
         (Metric.ITL, Role.GUARDRAIL, 0.4),
     ]
-    assert make_plan(FIND_ONE, service(4), SURVEY, Pace(), 5.0) == plan
+    assert make_plan(FIND_ONE, service(4), SURVEY, paced(FIND_ONE, Pace(), 5.0)) == plan
 
 
 def test_the_stages_are_replicas_by_id_and_each_holds_the_one_before() -> None:
@@ -108,8 +110,8 @@ def test_a_proposal_that_needs_approval_makes_a_plan_that_does() -> None:
 
 
 def test_without_a_proposal_or_with_what_is_already_so_there_is_nothing_to_do() -> None:
-    assert make_plan(FIND_ONE, service(), replace(SURVEY, proposal=None), Pace(), 5.0) is None
-    assert make_plan(request(change={Knob.MAX_NUM_SEQS: 8}), service(), SURVEY, Pace(), 5.0) is None
+    assert make_plan(FIND_ONE, service(), replace(SURVEY, proposal=None), Pace()) is None
+    assert make_plan(request(change={Knob.MAX_NUM_SEQS: 8}), service(), SURVEY, Pace()) is None
 
 
 def test_a_change_that_could_not_be_judged_is_refused() -> None:
@@ -153,3 +155,27 @@ def test_the_release_that_was_told_is_used_where_the_server_does_not_say() -> No
 def test_a_service_of_one_replica_is_a_fleet_too() -> None:
     alone = replace(service(1), targets=(Target("only", "http://only"),))
     assert [stage.targets for stage in planned(of=alone).stages] == [("only",)] * 3
+
+
+def test_what_each_stage_will_tell_is_foreseen() -> None:
+    plan = planned(of=service(10))
+    told = foreseen(plan, NO_PAST)
+    assert [each.percent for each in told] == [10, 50, 100]
+    assert [each.rule for each in told] == [StageRule.NO_HARM, StageRule.NOT_INFERIOR, StageRule.WATCH]
+    assert all(each.assumed and 0 < each.hold_chance < 1 for each in told)
+    assert told[1].detectable < told[0].detectable
+
+
+def restless(fast: float) -> Quiet:
+    drawn = np.random.default_rng(1).normal(0, fast, (10, 72))
+    metrics = (Metric.TTFT, Metric.ITL, Metric.E2E, Metric.GENERATION_TOKENS)
+    return Quiet(tuple(noise_of(metric, drawn, 300.0) for metric in metrics), 10, 72, 300.0)
+
+
+def test_a_plan_that_cannot_decide_is_refused_with_what_would_help() -> None:
+    plan = planned(request(), of=service(2))
+    check_decidable(replace(plan, outlook=foreseen(plan, restless(0.01))))
+    check_decidable(replace(plan, outlook=foreseen(plan, NO_PAST)))
+    with pytest.raises(InvalidInput, match=r"cannot decide: at 50 % .* monitor longer, or promote by hand"):
+        check_decidable(replace(plan, effects=(), outlook=foreseen(plan, restless(1.0))))
+    check_decidable(replace(plan, effects=PROPOSAL.effects, outlook=foreseen(plan, restless(1.0))))
