@@ -57,18 +57,25 @@ async def at(fleet: FleetDouble) -> AsyncIterator[Site]:
             },
         )
         assert put.status_code == 201, put.text
-        await built.turn(600)
+        await built.turn(30)
         yield built
 
 
-async def test_a_workflow_answers_at_once_and_the_loop_brings_it_to_its_end(at: Site, fleet: FleetDouble) -> None:
-    answer = await at.post("/workflows", CHANGE)
+@pytest.fixture
+async def watched(at: Site) -> Site:
+    """The same, seen for as long as a rollout wants to know what is usual."""
+    await at.turn(570)
+    return at
+
+
+async def test_a_workflow_answers_at_once_and_the_loop_brings_it_to_its_end(watched: Site, fleet: FleetDouble) -> None:
+    answer = await watched.post("/workflows", CHANGE)
     assert answer.status_code == 201
     told = answer.json()
     assert told["status"] == "pending"
     assert answer.headers["location"] == f"/api/v1/workflows/{told['workflow_id']}"
-    await at.turn(1500)
-    ended = (await at.get(f"/workflows/{told['workflow_id']}")).json()
+    await watched.turn(1500)
+    ended = (await watched.get(f"/workflows/{told['workflow_id']}")).json()
     assert ended["status"] == "completed"
     assert [stage["stage"] for stage in ended["rollout_history"]] == [10, 50, 100]
     assert [stage["actual_percent"] for stage in ended["rollout_history"]] == [25, 50, 100]
@@ -95,11 +102,11 @@ async def test_a_workflow_answers_at_once_and_the_loop_brings_it_to_its_end(at: 
     assert [max_num_seqs(config) for config in fleet.configs.values()] == [64] * REPLICAS
 
 
-async def test_a_harmful_workflow_is_rolled_back_and_says_why(at: Site, fleet: FleetDouble) -> None:
+async def test_a_harmful_workflow_is_rolled_back_and_says_why(watched: Site, fleet: FleetDouble) -> None:
     fleet.slowness = lambda config: 3.0 if max_num_seqs(config) == 64 else 1.0
-    workflow = (await at.post("/workflows", CHANGE)).json()["workflow_id"]
-    await at.turn(700)
-    ended = (await at.get(f"/workflows/{workflow}")).json()
+    workflow = (await watched.post("/workflows", CHANGE)).json()["workflow_id"]
+    await watched.turn(700)
+    ended = (await watched.get(f"/workflows/{workflow}")).json()
     assert ended["status"] == "rolled_back"
     assert [stage["verdict"] for stage in ended["rollout_history"]] == ["roll_back"]
     assert ended["reason"]
@@ -130,31 +137,31 @@ async def test_a_rejected_plan_touches_nothing(at: Site, fleet: FleetDouble) -> 
     assert fleet.applied == []
 
 
-async def test_verbs_may_be_repeated_and_are_refused_where_they_do_not_apply(at: Site, fleet: FleetDouble) -> None:
-    workflow = (await at.post("/workflows", CHANGE)).json()["workflow_id"]
+async def test_verbs_may_be_repeated_and_are_refused_where_they_do_not_apply(watched: Site, fleet: FleetDouble) -> None:
+    workflow = (await watched.post("/workflows", CHANGE)).json()["workflow_id"]
     verb = f"/workflows/{workflow}"
-    assert problem(await at.post(f"{verb}/resume", ANN)) == (409, "illegal-transition")
-    await at.turn(100)
+    assert problem(await watched.post(f"{verb}/resume", ANN)) == (409, "illegal-transition")
+    await watched.turn(100)
     for _ in range(2):
-        assert (await at.post(f"{verb}/pause", ANN)).json()["status"] == "held"
-    assert (await at.get(verb)).json()["waiting_for"] == "decision"
+        assert (await watched.post(f"{verb}/pause", ANN)).json()["status"] == "held"
+    assert (await watched.get(verb)).json()["waiting_for"] == "decision"
     for _ in range(2):
-        assert (await at.post(f"{verb}/resume", ANN)).json()["status"] == "monitoring"
+        assert (await watched.post(f"{verb}/resume", ANN)).json()["status"] == "monitoring"
     for _ in range(2):
-        promoted = (await at.post(f"{verb}/promote", {**ANN, "stage": 10})).json()
+        promoted = (await watched.post(f"{verb}/promote", {**ANN, "stage": 10})).json()
         assert (promoted["status"], promoted["current_stage"]) == ("rolling_out", 50)
     for _ in range(2):
-        assert (await at.post(f"{verb}/abort", ANN)).json()["status"] == "rolling_back"
-    await at.turn(120)
-    assert (await at.get(verb)).json()["status"] == "rolled_back"
+        assert (await watched.post(f"{verb}/abort", ANN)).json()["status"] == "rolling_back"
+    await watched.turn(120)
+    assert (await watched.get(verb)).json()["status"] == "rolled_back"
     assert set(fleet.configs.values()) == {BEFORE}
-    assert problem(await at.post(f"{verb}/promote", {**ANN, "stage": 100})) == (409, "illegal-transition")
+    assert problem(await watched.post(f"{verb}/promote", {**ANN, "stage": 100})) == (409, "illegal-transition")
 
 
-async def test_without_auto_rollout_a_person_promotes_each_stage(at: Site) -> None:
-    workflow = (await at.post("/workflows", {**CHANGE, "auto_rollout": False})).json()["workflow_id"]
-    await at.turn(600)
-    held = (await at.get(f"/workflows/{workflow}")).json()
+async def test_without_auto_rollout_a_person_promotes_each_stage(watched: Site) -> None:
+    workflow = (await watched.post("/workflows", {**CHANGE, "auto_rollout": False})).json()["workflow_id"]
+    await watched.turn(600)
+    held = (await watched.get(f"/workflows/{workflow}")).json()
     assert (held["status"], held["waiting_for"], held["current_stage"]) == ("held", "decision", 10)
 
 
