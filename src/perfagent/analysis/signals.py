@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from math import ceil, isfinite
+from math import ceil, isfinite, sqrt
 
 from perfagent.analysis.limits import LIMITS
 from perfagent.analysis.steps import prompt_tokens_computed, reading_step_tokens, step_tokens
@@ -55,6 +55,34 @@ class Signals:
     def queue_share(self) -> float | None:
         """Share of the busy scrapes at which somebody waited."""
         return len(self.queueing) / len(self.busy) if self.busy and self.waiting else None
+
+    @property
+    def standing_share(self) -> float | None:
+        """The same without those at which a queue only drained."""
+        share, drain_s = self.queue_share, self.drains_from_s
+        if share is None or drain_s is None:
+            return share
+        return sum(at <= drain_s for at in self.queueing) / len(self.busy)
+
+    @cached_property
+    def drains_from_s(self) -> float | None:
+        """When a queue began that falls until the end because more is served than comes; None where none does.
+
+        Requests in the system are counted, so that nobody who only moves from the queue into the batch has left it. A
+        queue that wanders by chance falls from its peak as far as a random walk strays in as many steps, whose variance
+        is what was served: so the fall must be larger. One that falls by more than was served was given up.
+        """
+        held = {at: self._held(at) for at in self.running if at in self.waiting}
+        if not held:
+            return None
+        peak, at_s = max((requests, at) for at, requests in held.items())
+        rest = self.window.between(at_s, self.window.end_s)
+        served = None if rest is None else increase(rest, Metric.FINISHED)
+        if not served or rest is None or len(rest.snapshots) < LIMITS.least_points:
+            return None
+        fall = peak - held[max(held)]
+        clearly = served - fall <= served / LIMITS.growth and fall >= LIMITS.chance_sds * sqrt(served)
+        return at_s if clearly and fall <= served else None
 
     @property
     def running_mean(self) -> float | None:
@@ -282,10 +310,21 @@ class Signals:
     @property
     def evicting_share(self) -> float:
         """Share of the busy time from the first stretch with an eviction to the last one; 1 for a server's life."""
+        return self._evicting_share(self.window.end_s)
+
+    @property
+    def evicting_standing_share(self) -> float:
+        """The same, but evictions while a queue only drains do not count."""
+        return self._evicting_share(self.window.end_s if self.drains_from_s is None else self.drains_from_s)
+
+    def _evicting_share(self, until_s: float) -> float:
         if self.window.since_start:
             return 1.0
-        turns = [turn for turn, pair in enumerate(self.busy_pairs) if increase(pair, Metric.PREEMPTIONS)]
-        return (turns[-1] - turns[0] + 1) / len(self.busy_pairs) if turns else 0.0
+        pairs = self.busy_pairs
+        turns = [
+            turn for turn, pair in enumerate(pairs) if pair.end_s <= until_s and increase(pair, Metric.PREEMPTIONS)
+        ]
+        return (turns[-1] - turns[0] + 1) / len(pairs) if turns else 0.0
 
     @cached_property
     def step_queueing(self) -> float | None:

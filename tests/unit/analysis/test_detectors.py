@@ -127,6 +127,54 @@ def test_a_short_burst_that_drains_is_no_finding() -> None:
     assert causes(queued(waiting="0 9 4 0 0 0 0 0"), told({Knob.MAX_NUM_SEQS: 8})) == []
 
 
+def test_a_queue_that_is_served_down_from_its_peak_is_no_finding_however_long_that_takes() -> None:
+    config = told({Knob.MAX_NUM_SEQS: 8})
+    draining: dict[str, object] = {"waiting": "60..4x8", "finished": "0..100x8"}
+    diagnosis = diagnose(queued(**draining), config)
+    assert diagnosis.findings == ()
+    assert any("drains" in spot.reason for spot in diagnosis.blind_spots if spot.subject == "queue")
+    evicting: dict[str, object] = {"kv_usage": "0.97x8", "preemptions": "0..40x8"}
+    assert causes(queued(**draining, **evicting), told({Knob.MAX_NUM_SEQS: 256})) == []
+    many: dict[str, object] = {"finished": "0..700x8", "waiting": "400..9x8"}
+    assert causes(flooded(**many), USUAL) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"waiting": "60..4x8", "finished": "0..35x8"},
+        {"waiting": "60 57 61 55 58 54 57 53", "finished": "0..100x8"},
+        {"waiting": "60..40x8", "finished": "0..700x8"},
+        {"waiting": "60..4x8", "finished": "0..100x8", "running": "4..60x8"},
+        {"waiting": "60x6 30 4", "finished": "0..200x8"},
+    ],
+    ids=[
+        "given up",
+        "wandering by chance",
+        "nearly as many come as are served",
+        "moved into the batch",
+        "standing for most of the time",
+    ],
+)
+def test_a_queue_that_falls_otherwise_is_still_one(changed: dict[str, object]) -> None:
+    assert causes(queued(**changed, kv_usage="0.97x8"), told({Knob.MAX_NUM_SEQS: 256})) == [Cause.KV_CAPACITY]
+
+
+def test_a_queue_that_stood_for_most_of_the_window_is_told_although_it_drains_now() -> None:
+    config = told({Knob.MAX_NUM_SEQS: 8})
+    long: dict[str, object] = {"running": "8x12", "kv_usage": "0.1x12", "preemptions": "0x12", "finished": "0..200x12"}
+    tokens: dict[str, object] = {"prompt_tokens": "0..100000x12", "generation_tokens": "0..50000x12"}
+    lives = {
+        name: [[seconds] * 18] * 11
+        for name, seconds in (("queue_time", 8.0), ("prefill_time", 0.1), ("decode_time", 2.5), ("e2e", 10.6))
+    }
+    others = dict.fromkeys(("prompt_length", "generation_length", "itl", "ttft"))
+    stood = queued(**long, **tokens, **lives, **others, waiting="60x8 40 25 12 0")
+    assert causes(stood, config) == [Cause.BATCH_LIMIT]
+    passed = queued(**long, **tokens, **lives, **others, waiting="0x4 10 60 50 40 30 20 10 4")
+    assert causes(passed, config) == []
+
+
 def test_running_at_the_limit_with_nobody_waiting_is_no_finding() -> None:
     quiet = queued(waiting="0x8", queue_time=[[0.0] * 5] * 7, e2e=[[2.6] * 5] * 7, ttft=[[0.1] * 5] * 7)
     assert causes(quiet, told({Knob.MAX_NUM_SEQS: 8})) == []
