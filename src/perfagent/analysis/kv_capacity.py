@@ -57,9 +57,9 @@ def _evicting(signals: Signals, limits: Limits) -> bool:
 
 
 def _held_back(signals: Signals, limits: Limits) -> bool:
-    """A queue that stands while the cache is full and slots are free."""
-    share = signals.standing_share
-    if share is None or share < limits.queueing_share:
+    """A queue that stands and costs something, while the cache is full and slots are free."""
+    share, wait_share = signals.standing_share, signals.wait_share
+    if share is None or share < limits.queueing_share or (wait_share is not None and wait_share < limits.wait_share):
         return False
     return _is_full(signals, limits) and not signals.at_limit(limits.queueing_share)
 

@@ -175,6 +175,19 @@ def test_a_queue_that_stood_for_most_of_the_window_is_told_although_it_drains_no
     assert causes(passed, config) == []
 
 
+def test_a_full_cache_under_a_queue_that_costs_next_to_nothing_is_no_shortage() -> None:
+    quick: dict[str, object] = {"queue_time": [[0.05] * 5] * 7, "e2e": [[2.65] * 5] * 7, "finished": "0..700x8"}
+    assert causes(queued(kv_usage="0.97x8", waiting="1x8", **quick), told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
+def test_a_wait_that_is_booked_for_all_who_came_counts_and_not_what_scrapes_happened_to_meet() -> None:
+    met: dict[str, object] = {"kv_usage": "0.97x8", "waiting": "9x8", "finished": "0..700x8"}
+    booked = queued(**met, queue_time=[[0.05] * 100] * 7, e2e=[[2.65] * 100] * 7)
+    assert causes(booked, told({Knob.MAX_NUM_SEQS: 256})) == []
+    still_here = queued(**met | {"finished": "0..35x8"}, queue_time=[[0.05] * 5] * 7, e2e=[[2.65] * 5] * 7)
+    assert causes(still_here, told({Knob.MAX_NUM_SEQS: 256})) == [Cause.KV_CAPACITY]
+
+
 def test_running_at_the_limit_with_nobody_waiting_is_no_finding() -> None:
     quiet = queued(waiting="0x8", queue_time=[[0.0] * 5] * 7, e2e=[[2.6] * 5] * 7, ttft=[[0.1] * 5] * 7)
     assert causes(quiet, told({Knob.MAX_NUM_SEQS: 8})) == []
