@@ -180,6 +180,12 @@ class Signals:
         return self._pairs(set(self.busy))
 
     @cached_property
+    def free_pairs(self) -> tuple[Window, ...]:
+        """The stretches with work at neither end of which anybody waited."""
+        at = set(self.queueing)
+        return tuple(pair for pair in self.busy_pairs if at.isdisjoint((pair.start_s, pair.end_s)))
+
+    @cached_property
     def queueing_pairs(self) -> tuple[Window, ...]:
         """The stretches between neighbouring scrapes at whose end somebody waited."""
         at = set(self.queueing)

@@ -414,6 +414,22 @@ def test_a_batch_that_was_heavy_for_a_moment_only_is_not_put_on_decoding() -> No
     assert causes(decoding(**burst), told({Knob.MAX_NUM_SEQS: 256})) == []
 
 
+def test_what_one_request_alone_would_see_is_not_read_off_a_line_seen_only_far_above() -> None:
+    far = {"running": "30 30 62 62 50 48 46", "itl": [[0.01 + 0.00037 * r] * 50 for r in (30, 46, 62, 56, 49, 47)]}
+    assert causes(decoding(**far), told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
+def test_tokens_that_are_slow_while_requests_wait_are_not_put_on_decoding() -> None:
+    burst = {
+        "running": "10 12 200 200 12 10 11 12 10 11 10",
+        "waiting": "0 0 90 40 0 0 0 0 0 0 0",
+        "itl": [[g] * 50 for g in (0.006, 0.06, 0.08, 0.06, 0.006, 0.006, 0.006, 0.006, 0.006, 0.006)],
+    }
+    grown = {"finished": "0..60x11", "prompt_tokens": "0..6000x11", "generation_tokens": "0..60000x11"}
+    still = {"kv_usage": "0.1x11", "preemptions": "0x11"}
+    assert causes(decoding(**burst, **grown, **still), told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
 def stalling(**changed: object) -> Window:
     """Ten decode; now and then a prompt of 3,000 tokens is read, and all ten stand still for a third of a second."""
     series: dict[str, object] = {
@@ -514,6 +530,7 @@ def test_tokens_that_slow_down_from_one_moment_on_with_no_more_to_do_are_the_mac
         {"itl": [[0.01] * 500] * 4 + [[0.03] * 170, [0.01] * 500] * 2},
         {"itl": [[0.01] * 500] * 6 + [[0.03] * 170] * 2},
         {"waiting": "9x9", "running": "3 4 2 4 3 2 4 3 2"},
+        {"waiting": "0x6 9x3"},
         {"preemptions": "0..9x9"},
     ],
     ids=[
@@ -524,6 +541,7 @@ def test_tokens_that_slow_down_from_one_moment_on_with_no_more_to_do_are_the_mac
         "now and then",
         "too short to tell",
         "a queue",
+        "a queue at the end",
         "evictions",
     ],
 )
