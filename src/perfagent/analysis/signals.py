@@ -66,11 +66,12 @@ class Signals:
 
     @cached_property
     def drains_from_s(self) -> float | None:
-        """When a queue began that falls until the end because more is served than comes; None where none does.
+        """Since when a queue falls until the end because more is served than comes; None where none does.
 
         Requests in the system are counted, so that nobody who only moves from the queue into the batch has left it. A
         queue that wanders by chance falls from its peak as far as a random walk strays in as many steps, whose variance
-        is what was served: so the fall must be larger. One that falls by more than was served was given up.
+        is what was served: so the fall must be larger. It must also go on, with clearly fewer coming than are served,
+        or have taken half of the queue already. One that falls by more than was served was given up.
         """
         held = {at: self._held(at) for at in self.running if at in self.waiting}
         if not held:
@@ -81,8 +82,8 @@ class Signals:
         if not served or rest is None or len(rest.snapshots) < LIMITS.least_points:
             return None
         fall = peak - held[max(held)]
-        clearly = served - fall <= served / LIMITS.growth and fall >= LIMITS.chance_sds * sqrt(served)
-        return at_s if clearly and fall <= served else None
+        clearly = served - fall <= served / LIMITS.growth or fall >= peak / 2
+        return at_s if clearly and LIMITS.chance_sds * sqrt(served) <= fall <= served else None
 
     @property
     def running_mean(self) -> float | None:
