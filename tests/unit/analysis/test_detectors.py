@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from math import inf
 
 import pytest
 
@@ -468,6 +469,18 @@ def test_an_engine_that_times_its_reading_steps_apart_shows_the_same() -> None:
     }
     assert causes(stalling(**steps, engine="tgi")) == [Cause.LONG_PROMPT_INTERFERENCE]
     assert causes(stalling(**steps | {"prefill_time": [[0.01] * 4] * 7}, engine="tgi")) == []
+
+
+def test_a_step_that_reads_holds_up_only_those_who_are_not_read_in_it() -> None:
+    steps: dict[str, object] = {
+        "itl": [[0.008] * 500] * 7,
+        "decode_steps": "0..3500x8",
+        "prefill_steps": "0..28x8",
+        "prefill_time": [[0.16] * 4] * 7,
+        "edges": {name: [0.004, 0.012, 0.15, 0.17, inf] for name in ("itl", "prefill_time")},
+    }
+    assert causes(stalling(**steps, engine="tgi")) == [Cause.LONG_PROMPT_INTERFERENCE]
+    assert causes(stalling(**steps, running="4x8", engine="tgi")) == []
 
 
 @pytest.mark.parametrize(
