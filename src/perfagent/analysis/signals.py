@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import ceil, isfinite, sqrt
+from statistics import stdev
 
 from perfagent.analysis.limits import LIMITS
 from perfagent.analysis.steps import prompt_tokens_computed, reading_step_tokens, step_tokens
@@ -66,24 +67,28 @@ class Signals:
 
     @cached_property
     def drains_from_s(self) -> float | None:
-        """Since when a queue falls until the end because more is served than comes; None where none does.
+        """Since when a queue falls, until it is gone or the window ends, because more is served than comes; else None.
 
-        Requests in the system are counted, so that nobody who only moves from the queue into the batch has left it. A
-        queue that wanders by chance falls from its peak as far as a random walk strays in as many steps, whose variance
-        is what was served: so the fall must be larger. It must also go on, with clearly fewer coming than are served,
-        or have taken half of the queue already. One that falls by more than was served was given up.
+        Requests in the system are counted, so that nobody who only moves from the queue into the batch has left it. It
+        must go on falling, with clearly fewer coming than are served, or have lost half of its length already. A queue
+        that wanders falls from its peak by chance as far as a random walk strays in as many steps: steps as unlike one
+        another as these, which are large where clients give up, and as those of arrivals of which as many came as were
+        served. One that falls by more than was served was given up.
         """
         held = {at: self._held(at) for at in self.running if at in self.waiting}
-        if not held:
+        if not self.queueing or not held:
             return None
-        peak, at_s = max((requests, at) for at, requests in held.items())
-        rest = self.window.between(at_s, self.window.end_s)
+        peak, from_s = max((held[at], at) for at in held if at <= self.queueing[-1])
+        until_s = min((at for at in held if at > self.queueing[-1]), default=self.queueing[-1])
+        rest = self.window.between(from_s, until_s)
         served = None if rest is None else increase(rest, Metric.FINISHED)
-        if not served or rest is None or len(rest.snapshots) < LIMITS.least_points:
+        levels = [held[at] for at in held if from_s <= at <= until_s]
+        if not served or len(levels) < LIMITS.least_points:
             return None
-        fall = peak - held[max(held)]
+        fall, steps = peak - levels[-1], [b - a for a, b in pairwise(levels)]
+        by_chance = max(sqrt(served), sqrt(len(steps)) * stdev(steps))
         clearly = served - fall <= served / LIMITS.growth or fall >= peak / 2
-        return at_s if clearly and LIMITS.chance_sds * sqrt(served) <= fall <= served else None
+        return from_s if clearly and LIMITS.chance_sds * by_chance <= fall <= served else None
 
     @property
     def running_mean(self) -> float | None:

@@ -147,6 +147,7 @@ def test_a_queue_that_is_served_down_from_its_peak_is_no_finding_however_long_th
     [
         {"waiting": "60..4x8", "finished": "0..35x8"},
         {"waiting": "60 57 61 55 58 54 57 53", "finished": "0..100x8"},
+        {"waiting": "810 760 700 745 790 735 690 705", "finished": "0..200x8"},
         {"waiting": "60..40x8", "finished": "0..700x8"},
         {"waiting": "60..4x8", "finished": "0..100x8", "running": "4..60x8"},
         {"waiting": "60x6 30 4", "finished": "0..200x8"},
@@ -154,6 +155,7 @@ def test_a_queue_that_is_served_down_from_its_peak_is_no_finding_however_long_th
     ids=[
         "given up",
         "wandering by chance",
+        "wandering where many give up",
         "nearly as many come as are served",
         "moved into the batch",
         "standing for most of the time",
