@@ -52,10 +52,16 @@ class Signals:
         """Times of the busy scrapes at which at least one request waited for room."""
         return tuple(at for at in self.busy if self.waiting.get(at, 0.0) >= 1)
 
+    @cached_property
+    def working(self) -> tuple[float, ...]:
+        """The busy scrapes and those before which requests finished: what is served at once is seldom met running."""
+        served = {b.at_s for a, b in pairwise(self.window.snapshots) if increase(Window((a, b)), Metric.FINISHED)}
+        return tuple(at for at in self.running if at in served or self._held(at) > 0)
+
     @property
     def queue_share(self) -> float | None:
-        """Share of the busy scrapes at which somebody waited."""
-        return len(self.queueing) / len(self.busy) if self.busy and self.waiting else None
+        """Share of the scrapes of a working server at which somebody waited."""
+        return len(self.queueing) / len(self.working) if self.busy and self.waiting else None
 
     @property
     def standing_share(self) -> float | None:
@@ -63,7 +69,7 @@ class Signals:
         share, drain_s = self.queue_share, self.drains_from_s
         if share is None or drain_s is None:
             return share
-        return sum(at <= drain_s for at in self.queueing) / len(self.busy)
+        return sum(at <= drain_s for at in self.queueing) / len(self.working)
 
     @cached_property
     def drains_from_s(self) -> float | None:

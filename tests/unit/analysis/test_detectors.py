@@ -128,6 +128,13 @@ def test_a_short_burst_that_drains_is_no_finding() -> None:
     assert causes(queued(waiting="0 9 4 0 0 0 0 0"), told({Knob.MAX_NUM_SEQS: 8})) == []
 
 
+def test_a_queue_is_held_against_all_the_time_in_which_requests_were_served() -> None:
+    gone: dict[str, object] = {"waiting": "60 30 9 0x5", "running": "8 8 8 0x5"}
+    config = told({Knob.MAX_NUM_SEQS: 8})
+    assert causes(queued(**gone, finished="0 20 40 60 70 80 90 100"), config) == []
+    assert causes(queued(**gone, finished="0 20 40 60 60 60 60 60"), config) == [Cause.BATCH_LIMIT]
+
+
 def test_a_queue_that_is_served_down_from_its_peak_is_no_finding_however_long_that_takes() -> None:
     config = told({Knob.MAX_NUM_SEQS: 8})
     draining: dict[str, object] = {"waiting": "60..4x8", "finished": "0..100x8"}
