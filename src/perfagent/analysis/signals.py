@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import ceil, isfinite, sqrt
-from statistics import stdev
+from statistics import median
 
 from perfagent.analysis.limits import LIMITS
+from perfagent.analysis.spread import robust_sd
 from perfagent.analysis.steps import prompt_tokens_computed, reading_step_tokens, step_tokens
 from perfagent.domain.knob import EffectiveConfig, Knob
 from perfagent.domain.metric import Metric
@@ -78,8 +79,8 @@ class Signals:
         Requests in the system are counted, so that nobody who only moves from the queue into the batch has left it. It
         must go on falling, with clearly fewer coming than are served, or have lost half of its length already. A queue
         that wanders falls from its peak by chance as far as a random walk strays in as many steps: steps as unlike one
-        another as these, which are large where clients give up, and as those of arrivals of which as many came as were
-        served. One that falls by more than was served was given up.
+        another as most of these, which are large where clients always give up and not where many did once, and as those
+        of arrivals of which as many came as were served. One that falls by more than was served was given up.
         """
         held = {at: self._held(at) for at in self.running if at in self.waiting}
         if not self.queueing or not held:
@@ -92,7 +93,8 @@ class Signals:
         if not served or len(levels) < LIMITS.least_points:
             return None
         fall, steps = peak - levels[-1], [b - a for a, b in pairwise(levels)]
-        by_chance = max(sqrt(served), sqrt(len(steps)) * stdev(steps))
+        unlike = robust_sd(step - median(steps) for step in steps)
+        by_chance = max(sqrt(served), sqrt(len(steps)) * unlike)
         clearly = served - fall <= served / LIMITS.growth or fall >= peak / 2
         return from_s if clearly and LIMITS.chance_sds * by_chance <= fall <= served else None
 

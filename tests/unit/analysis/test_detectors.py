@@ -145,6 +145,8 @@ def test_a_queue_that_is_served_down_from_its_peak_is_no_finding_however_long_th
     assert causes(queued(**draining, **evicting), told({Knob.MAX_NUM_SEQS: 256})) == []
     many: dict[str, object] = {"finished": "0..700x8", "waiting": "400..9x8"}
     assert causes(flooded(**many), USUAL) == []
+    partly_given_up: dict[str, object] = {"waiting": "900 850 400 350 300 250 200 150", "finished": "0..900x8"}
+    assert causes(queued(**partly_given_up), config) == []
     slowly: dict[str, object] = {"waiting": "140..2x8", "finished": "0..900x8"}
     assert causes(queued(**slowly), config) == []
 
