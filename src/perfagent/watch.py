@@ -11,7 +11,7 @@ from perfagent.domain.finding import Cause, Diagnosis
 from perfagent.domain.incident import Incident
 
 LOOK_EVERY_S = 30.0
-"""A finding is held for twice as long, and a window is ten times as long."""
+"""A finding is held for five times as long, and a window is ten times as long."""
 
 
 @dataclass(slots=True)

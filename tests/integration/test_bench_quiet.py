@@ -1,28 +1,29 @@
-import pytest
+"""The benchmark's live agent on a server with a fault: what counts false alarms must be able to hear a true one."""
 
-from perfagent.bench.quiet import KINDS, SCRAPE_S, count, watch_stretch
-from perfagent.bench.scenario import ENGINES, Kind
-from perfagent.loop import WINDOW_S
+from dataclasses import replace
 
-
-def test_an_hour_with_hardly_anything_to_do_is_watched_window_by_window() -> None:
-    stretch = watch_stretch(1, KINDS.index(Kind.LIGHT))
-    assert stretch is not None
-    assert (stretch.question.kind, stretch.question.label) == ("light", "none")
-    assert "none" in stretch.question.accept
-    begun = [each.start_s for each in stretch.diagnoses]
-    assert begun == [turn * WINDOW_S for turn in range(12)]
-    assert all(each.end_s - each.start_s == WINDOW_S for each in stretch.diagnoses)
-    quiet = count([stretch])
-    assert (quiet.fault_free_hours, quiet.false_alarms) == (1.0, 0)
+from perfagent.bench.play import play
+from perfagent.bench.quiet import SCRAPE_S, Live
+from perfagent.bench.scenario import Kind, Undrawable, draw
+from perfagent.bench.scenarios import ATTEMPTS
+from perfagent.bench.truth import accepted
+from perfagent.domain.finding import Cause
 
 
-def test_a_page_without_any_metric_is_a_missed_scrape() -> None:
-    """TGI tells nothing before its first request, and a cold start is watched from its first moment on."""
-    tgi_row = ENGINES.index("tgi")
-    stretch = watch_stretch(0, tgi_row * len(KINDS) + KINDS.index(Kind.COLD))
-    assert stretch is not None
-    assert (stretch.question.engine, stretch.question.kind) == ("tgi", "cold_start")
-    assert [each.end_s for each in stretch.diagnoses] == [(turn + 1) * WINDOW_S for turn in range(12)]
-    assert stretch.diagnoses[0].start_s == SCRAPE_S
-    assert stretch.hours == pytest.approx(1 - SCRAPE_S / 3600)
+def watched(kind: Kind) -> Live:
+    """Ten minutes of a server on which this is wrong."""
+    for attempt in range(ATTEMPTS):
+        try:
+            scenario = replace(draw(5, tuple(Kind).index(kind), attempt), span_s=600.0, every_s=SCRAPE_S)
+        except Undrawable:
+            continue
+        live = Live(scenario)
+        if accepted(scenario, play(scenario, scraped=live.scraped)):
+            return live
+    raise AssertionError(f"no draw came out as {kind}")
+
+
+def test_a_limit_that_stays_is_named_by_every_window_and_fires_once() -> None:
+    live = watched(Kind.BATCH_LIMIT)
+    assert [[finding.cause for finding in each.findings] for each in live.diagnoses] == [[Cause.BATCH_LIMIT]] * 2
+    assert [incident.cause for incident in live.fired.values()] == [Cause.BATCH_LIMIT]

@@ -16,7 +16,7 @@ from perfagent.domain.metric import Metric
 
 def batch_limit(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     """A queue while running sits at the limit on running requests and the KV cache has room."""
-    share, running, peak = signals.queue_share, signals.running_queueing, signals.running_peak
+    share, running, peak = signals.standing_share, signals.running_queueing, signals.running_peak
     if share is None or share < limits.queueing_share or running is None or not peak:
         return None
     kv, wait_share = signals.kv_queueing, signals.wait_share

@@ -54,13 +54,16 @@ def decode_bandwidth(signals: Signals, limits: Limits = LIMITS) -> Finding | Non
 
 
 def _line(signals: Signals, limits: Limits) -> tuple[float, float, float] | None:
-    """(ITL of one request alone, ITL at the usual batch, that batch), seconds; None where ITL follows no line."""
+    """(ITL of one request alone, ITL at the usual batch, that batch), seconds; None where ITL follows no line.
+
+    From the usual batch down to one request the line is prolonged by no more than was seen of it.
+    """
     stretches = _stretches(signals)
     if len(stretches) < limits.least_points:
         return None
     running, gaps = [r for r, _ in stretches], [gap for _, gap in stretches]
-    usual = median(running)
-    if usual < limits.decode_batch or max(running) < limits.decode_slowdown * min(running):
+    usual, least = median(running), min(running)
+    if usual < limits.decode_batch or usual - least < least - 1:
         return None
     try:
         follows = correlation(running, gaps)
@@ -74,9 +77,12 @@ def _line(signals: Signals, limits: Limits) -> tuple[float, float, float] | None
 
 
 def _stretches(signals: Signals) -> list[tuple[float, float]]:
-    """(running, ITL in seconds) of each stretch between neighbouring scrapes that decoded."""
+    """(running, ITL in seconds) of each stretch between neighbouring scrapes that decoded with nobody waiting.
+
+    While requests wait, steps also read their prompts, as many as the batch has seats for.
+    """
     found = []
-    for pair in signals.busy_pairs:
+    for pair in signals.free_pairs:
         gaps, running = observed(pair, Metric.ITL), mean_level(pair, Metric.RUNNING)
         if gaps is not None and gaps.mean and running:
             found.append((running, gaps.mean))

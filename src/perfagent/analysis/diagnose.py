@@ -149,6 +149,9 @@ def _unexplained(signals: Signals, seen: list[Finding], limits: Limits = LIMITS)
     share, cost = signals.queue_share, signals.wait_share
     if seen or share is None or share < limits.queueing_share or (cost is not None and cost < limits.wait_share):
         return []
+    standing = signals.standing_share
+    if standing is not None and standing < limits.queueing_share:
+        return [BlindSpot("queue", "requests wait, but the queue drains: what held it up while it grew is not judged")]
     return [BlindSpot("queue", "requests wait, and nothing that was measured proves what for")]
 
 

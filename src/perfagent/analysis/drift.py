@@ -10,6 +10,7 @@ from math import exp, log
 from statistics import median
 
 from perfagent.analysis.limits import LIMITS, Limits
+from perfagent.analysis.spread import robust_sd
 from perfagent.domain.drift import ConfigDrift, Drift, Figure
 from perfagent.domain.knob import EffectiveConfig, Knob, KnobValue, Source
 from perfagent.domain.metric import Metric
@@ -17,8 +18,6 @@ from perfagent.domain.window import Window, increase, observed
 
 HOUR_S = 3600.0
 HOURS_OF_WEEK = 7 * 24
-_MAD_TO_SD = 1.4826
-"""Median absolute deviation → standard deviation of a normal distribution."""
 
 Totals = Mapping[Figure, tuple[float, float]]
 """What one replica's figures were made of in an hour, numerator and denominator; what was not measured is left out."""
@@ -82,7 +81,7 @@ def _drift(figure: Figure, now: Hour, now_s: float, past: Mapping[float, Hour], 
     overall = median(each for same in hours.values() for each in same)
     usual = {hour: median(same) if len(same) >= limits.least_weeks else overall for hour, same in hours.items()}
     # a daily rhythm is no spread: each hour is held against what one would have expected of it
-    spread = _MAD_TO_SD * median(abs(each - usual[hour]) for hour, same in hours.items() for each in same)
+    spread = robust_sd(each - usual[hour] for hour, same in hours.items() for each in same)
     this = _hour_of_week(now_s)
     same_hour = len(hours.get(this, ())) >= limits.least_weeks
     expected = usual[this] if same_hour else overall

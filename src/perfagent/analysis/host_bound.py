@@ -41,10 +41,13 @@ def _front_end(signals: Signals, limits: Limits) -> Finding | None:
 
 
 def _slowed_down(signals: Signals, limits: Limits) -> Finding | None:
-    """A moment from which on every stretch is slower than any before, by more than its larger batch can explain."""
+    """A moment from which on every stretch is slower than any before, by more than its larger batch can explain.
+
+    Only stretches without a queue are compared: while requests wait, steps are full of their prompts.
+    """
     if signals.evicting_share > 0 or len(signals.queueing) >= limits.queueing_share * max(1, len(signals.busy)):
         return None
-    known = [stretch for stretch in map(_Stretch, signals.busy_pairs) if stretch.gap_s and stretch.running]
+    known = [stretch for stretch in map(_Stretch, signals.free_pairs) if stretch.gap_s and stretch.running]
     cuts = range(limits.least_side, len(known) - limits.least_side + 1)
     jumps = [jump for cut in cuts if (jump := _jump(known[:cut], known[cut:], limits)) is not None]
     if not jumps:

@@ -15,12 +15,12 @@ from perfagent.domain.incident import Incident, Stage
 class Hold:
     """How long to wait before believing. Times in seconds."""
 
-    fire_after_s: float = 60.0
-    """As long as alerting rules usually wait before they fire."""
+    fire_after_s: float = 150.0
+    """Half a live window: by then most of what is looked at is new, so what was passing has left or is seen to pass."""
     fire_looks: int = 3
     """One look may be led astray by one scrape, two by one that two windows share."""
     clear_after_s: float = 120.0
-    """Twice as long: to be called again for the same thing is worse than to be told late that it is over."""
+    """Several looks: to be called again for the same thing is worse than to be told late that it is over."""
     keep_s: float = 24 * 3600.0
     """How long what is resolved can still be read."""
 

@@ -47,19 +47,19 @@ def kv_capacity(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
 
 
 def _evicting(signals: Signals, limits: Limits) -> bool:
-    """More than now and then or in one burst, and more than a negligible share of the requests."""
+    """More than now and then or in one burst that drains, and more than a negligible share of the requests."""
     peak, share, per_min = signals.kv_peak, signals.evicted_share, signals.preemptions_per_min
     if peak is None or peak < limits.kv_full or share is None or share < limits.evicted_share:
         return False
-    if signals.evicting_share < limits.queueing_share:
+    if signals.evicting_standing_share < limits.queueing_share:
         return False
     return signals.window.since_start or (per_min is not None and per_min > limits.preemptions_per_min)
 
 
 def _held_back(signals: Signals, limits: Limits) -> bool:
-    """A queue while the cache is full and slots are free."""
-    share = signals.queue_share
-    if share is None or share < limits.queueing_share:
+    """A queue that stands and costs something, while the cache is full and slots are free."""
+    share, wait_share = signals.standing_share, signals.wait_share
+    if share is None or share < limits.queueing_share or (wait_share is not None and wait_share < limits.wait_share):
         return False
     return _is_full(signals, limits) and not signals.at_limit(limits.queueing_share)
 

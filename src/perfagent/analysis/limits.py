@@ -8,7 +8,8 @@ class Limits:
     """Thresholds of the detectors."""
 
     queueing_share: float = 0.5
-    """Waiting at most scrapes is a queue; at fewer it is a burst that drains. Definition of "mostly"."""
+    """Waiting at most scrapes is a queue, at fewer a burst; those at which it only drains do not count. Definition of
+    "mostly"."""
     wait_share: float = 0.05
     """A queue that takes less of a request's life than this hurts nobody. Definition of "negligible"."""
     evicted_share: float = 0.1
@@ -64,6 +65,8 @@ class Limits:
     stall_times: float = 3.0
     """Gap that a moment of waiting falls into / mean gap, from which on answers stall: it is 2 where gaps are as random
     as arrivals, and half as much again is no accident of a steady server."""
+    chance_sds: float = 3.0
+    """Standard deviations that chance does not explain. Source: Shewhart's control limits."""
     whole_core: float = 0.9
     """Processor seconds per second from which on a single thread has no time left; what is missing to 1 is waiting."""
     least_side: int = 3

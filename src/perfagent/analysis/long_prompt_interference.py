@@ -11,7 +11,7 @@ from math import isinf
 from perfagent.analysis.limits import LIMITS, Limits
 from perfagent.analysis.signals import Signals
 from perfagent.domain.finding import Cause, Evidence, Finding, Severity, Symptom
-from perfagent.domain.histogram import merge
+from perfagent.domain.histogram import Histogram, merge
 from perfagent.domain.knob import Knob
 from perfagent.domain.metric import Metric
 from perfagent.domain.window import Window, increase, observed
@@ -24,9 +24,10 @@ def long_prompt_interference(signals: Signals, limits: Limits = LIMITS) -> Findi
         return None
     if before is None or before >= limits.reading_share or signals.evicting_share > 0:
         return None
-    if not _others_wait(signals, piece, limits):
+    others = _others(signals, piece)
+    if others <= limits.reading_share:
         return None
-    times, mean_s = _times(signals.busy_pairs), gaps.mean
+    times, mean_s = _times(signals.busy_pairs, others), gaps.mean
     if times is None or mean_s is None or times < limits.stall_times:
         return None
     return Finding(
@@ -56,30 +57,32 @@ def long_prompt_interference(signals: Signals, limits: Limits = LIMITS) -> Findi
     )
 
 
-def _others_wait(signals: Signals, piece: float, limits: Limits) -> bool:
-    """Whether most of those running decode while a piece is read, rather than being read in it themselves."""
+def _others(signals: Signals, piece: float) -> float:
+    """Share of those running that decode while a piece is read, rather than being read in it themselves."""
     running, prompt = signals.running_mean or 0.0, signals.prompt_tokens_computed or 0.0
-    return piece < limits.reading_share * running * prompt
+    return 1 - piece / (running * prompt) if running * prompt > piece else 0.0
 
 
-def _times(pairs: Sequence[Window]) -> float | None:
+def _times(pairs: Sequence[Window], others: float) -> float | None:
     """Gap that a moment of waiting falls into / mean gap: of each stretch by itself, and their mean by time.
 
     A server whose gaps differ from one stretch to the next is not held up by prompts within one.
     """
-    known = [moments for pair in pairs if (moments := _moments(pair)) is not None]
+    known = [moments for pair in pairs if (moments := _moments(pair, others)) is not None]
     seconds = sum(total for _, total, _ in known)
     return sum(count * squares / total for count, total, squares in known) / seconds if seconds else None
 
 
-def _moments(pair: Window) -> tuple[float, float, float] | None:
+def _moments(pair: Window, others: float) -> tuple[float, float, float] | None:
     """(gaps, seconds, seconds²) of one stretch, each gap taken at the middle of its bucket; None without any gap.
 
-    Some engines' gaps are steps that only decode, and they time those that read prompts apart: these are gaps too.
+    Some engines' gaps are steps that only decode, and they time those that read prompts apart: these are gaps too, for
+    the share of those running that waits for them.
     """
     gaps, reading = observed(pair, Metric.ITL), observed(pair, Metric.PREFILL_TIME)
     if gaps is not None and reading is not None and gaps.count == increase(pair, Metric.DECODE_STEPS):
-        gaps = merge([gaps, reading])
+        waited = tuple(others * count for count in reading.cumulative)
+        gaps = merge([gaps, Histogram(reading.edges, waited, others * reading.total)])
     if gaps is None or not gaps.count:
         return None
     low = reached = seconds = squares = 0.0

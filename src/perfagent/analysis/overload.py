@@ -16,7 +16,7 @@ from perfagent.domain.window import increase
 
 def overload(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     """A queue that stands, behind steps that are full of arithmetic."""
-    share, step, wait_share = signals.queue_share, signals.step_queueing, signals.wait_share
+    share, step, wait_share = signals.standing_share, signals.step_queueing, signals.wait_share
     if share is None or share < limits.queueing_share or step is None or not hardware_is_full(signals, limits):
         return None
     if wait_share is not None and wait_share < limits.wait_share and _turned_away(signals) < limits.error_share:

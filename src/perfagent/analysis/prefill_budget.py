@@ -74,7 +74,7 @@ def _filled_step(signals: Signals, limits: Limits) -> float | None:
 
 
 def _queued(signals: Signals, limits: Limits) -> bool:
-    return signals.queue_share is not None and signals.queue_share >= limits.queueing_share
+    return signals.standing_share is not None and signals.standing_share >= limits.queueing_share
 
 
 def _may_infer(signals: Signals, step: float, limits: Limits) -> bool:

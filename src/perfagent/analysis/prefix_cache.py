@@ -15,7 +15,7 @@ from perfagent.domain.metric import Metric
 
 def prefix_cache(signals: Signals, limits: Limits = LIMITS) -> Finding | None:
     """Off, while most computed tokens are prompts' and one is mostly being read, or they queue for full steps."""
-    share, reading, queue = signals.prompt_token_share, signals.prompts_read, signals.queue_share
+    share, reading, queue = signals.prompt_token_share, signals.prompts_read, signals.standing_share
     if signals.config.value(Knob.ENABLE_PREFIX_CACHING) is not False or share is None or share < limits.reading_share:
         return None
     queued = queue is not None and queue >= limits.queueing_share and hardware_is_full(signals, limits)

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from statistics import median
 
 from perfagent.analysis.limits import LIMITS, Limits
+from perfagent.analysis.spread import robust_sd
 from perfagent.domain.finding import Cause, Diagnosis, Evidence, Finding, Severity, Symptom
 from perfagent.domain.metric import Metric
 
 _NEEDED = {"itl_mean_s", "throughput_tok_s"}
-_MAD_TO_SD = 1.4826
-"""Median absolute deviation → standard deviation of a normal distribution."""
 
 
 def replica_outliers(diagnoses: Sequence[Diagnosis], limits: Limits = LIMITS) -> list[Finding]:
@@ -37,7 +36,7 @@ def _compared(one: Diagnosis, peers: Sequence[Diagnosis], limits: Limits) -> Fin
         return None
     theirs = [each.figures["itl_mean_s"] for each in peers]
     value, usual = one.figures["itl_mean_s"], median(theirs)
-    spread = _MAD_TO_SD * median(abs(each - usual) for each in theirs)
+    spread = robust_sd(each - usual for each in theirs)
     if value < limits.outlier_ratio * usual or value - usual <= limits.outlier_sds * spread:
         return None
     delivers, they_deliver = (

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from math import ceil, isfinite
+from math import ceil, isfinite, sqrt
+from statistics import median
 
 from perfagent.analysis.limits import LIMITS
+from perfagent.analysis.spread import robust_sd
 from perfagent.analysis.steps import prompt_tokens_computed, reading_step_tokens, step_tokens
 from perfagent.domain.knob import EffectiveConfig, Knob
 from perfagent.domain.metric import Metric
@@ -51,10 +53,50 @@ class Signals:
         """Times of the busy scrapes at which at least one request waited for room."""
         return tuple(at for at in self.busy if self.waiting.get(at, 0.0) >= 1)
 
+    @cached_property
+    def working(self) -> tuple[float, ...]:
+        """The busy scrapes and those before which requests finished: what is served at once is seldom met running."""
+        served = {b.at_s for a, b in pairwise(self.window.snapshots) if increase(Window((a, b)), Metric.FINISHED)}
+        return tuple(at for at in self.running if at in served or self._held(at) > 0)
+
     @property
     def queue_share(self) -> float | None:
-        """Share of the busy scrapes at which somebody waited."""
-        return len(self.queueing) / len(self.busy) if self.busy and self.waiting else None
+        """Share of the scrapes of a working server at which somebody waited."""
+        return len(self.queueing) / len(self.working) if self.busy and self.waiting else None
+
+    @property
+    def standing_share(self) -> float | None:
+        """The same without those at which a queue only drained."""
+        share, drain_s = self.queue_share, self.drains_from_s
+        if share is None or drain_s is None:
+            return share
+        return sum(at <= drain_s for at in self.queueing) / len(self.working)
+
+    @cached_property
+    def drains_from_s(self) -> float | None:
+        """Since when a queue falls, until it is gone or the window ends, because more is served than comes; else None.
+
+        Requests in the system are counted, so that nobody who only moves from the queue into the batch has left it. It
+        must go on falling, with clearly fewer coming than are served, or have lost half of its length already. A queue
+        that wanders falls from its peak by chance as far as a random walk strays in as many steps: steps as unlike one
+        another as most of these, which are large where clients always give up and not where many did once, and as those
+        of arrivals of which as many came as were served. One that falls by more than was served was given up.
+        """
+        held = {at: self._held(at) for at in self.running if at in self.waiting}
+        if not self.queueing or not held:
+            return None
+        peak, from_s = max((held[at], at) for at in held if at <= self.queueing[-1])
+        until_s = min((at for at in held if at > self.queueing[-1]), default=self.queueing[-1])
+        rest = self.window.between(from_s, until_s)
+        served = None if rest is None else increase(rest, Metric.FINISHED)
+        levels = [held[at] for at in held if from_s <= at <= until_s]
+        if not served or len(levels) < LIMITS.least_points:
+            return None
+        fall, steps = peak - levels[-1], [b - a for a, b in pairwise(levels)]
+        unlike = robust_sd(step - median(steps) for step in steps)
+        by_chance = max(sqrt(served), sqrt(len(steps)) * unlike)
+        clearly = served - fall <= served / LIMITS.growth or fall >= peak / 2
+        return from_s if clearly and LIMITS.chance_sds * by_chance <= fall <= served else None
 
     @property
     def running_mean(self) -> float | None:
@@ -150,6 +192,12 @@ class Signals:
     def busy_pairs(self) -> tuple[Window, ...]:
         """The stretches between neighbouring scrapes that had work at either end."""
         return self._pairs(set(self.busy))
+
+    @cached_property
+    def free_pairs(self) -> tuple[Window, ...]:
+        """The stretches with work at neither end of which anybody waited."""
+        at = set(self.queueing)
+        return tuple(pair for pair in self.busy_pairs if at.isdisjoint((pair.start_s, pair.end_s)))
 
     @cached_property
     def queueing_pairs(self) -> tuple[Window, ...]:
@@ -282,10 +330,21 @@ class Signals:
     @property
     def evicting_share(self) -> float:
         """Share of the busy time from the first stretch with an eviction to the last one; 1 for a server's life."""
+        return self._evicting_share(self.window.end_s)
+
+    @property
+    def evicting_standing_share(self) -> float:
+        """The same, but evictions while a queue only drains do not count."""
+        return self._evicting_share(self.window.end_s if self.drains_from_s is None else self.drains_from_s)
+
+    def _evicting_share(self, until_s: float) -> float:
         if self.window.since_start:
             return 1.0
-        turns = [turn for turn, pair in enumerate(self.busy_pairs) if increase(pair, Metric.PREEMPTIONS)]
-        return (turns[-1] - turns[0] + 1) / len(self.busy_pairs) if turns else 0.0
+        pairs = self.busy_pairs
+        turns = [
+            turn for turn, pair in enumerate(pairs) if pair.end_s <= until_s and increase(pair, Metric.PREEMPTIONS)
+        ]
+        return (turns[-1] - turns[0] + 1) / len(pairs) if turns else 0.0
 
     @cached_property
     def step_queueing(self) -> float | None:
@@ -367,8 +426,13 @@ class Signals:
     def wait_s(self) -> float | None:
         """How long a request waits for room: booked queue time, or by Little's law from the queue's length.
 
-        The longer of the two counts: bookings lag behind a growing queue, and scrapes may miss a short one.
+        The longer of the two counts: bookings lag behind a growing queue, and scrapes may miss a short one. Where
+        hardly anybody is still here at the end, of all who finished, everything is booked, and bookings are exact.
         """
+        finished = increase(self.window, Metric.FINISHED)
+        still_here = self._held(max(self.running, default=0.0))
+        if self.queue_s is not None and finished and still_here < LIMITS.wait_share * finished:
+            return self.queue_s
         served, waiting = self.finished_per_s, self.waiting_mean
         by_length = waiting / served if served and waiting is not None else None
         known = [value for value in (self.queue_s, by_length) if value is not None]

@@ -49,7 +49,7 @@ class IncidentsOut(Model):
 
 @router.get("/{service_id}/incidents", responses=documented(NotFound, StoreFailed))
 async def get_incidents(service_id: ServicePath, agent: TheAgent) -> IncidentsOut:
-    """What it shows or showed lately. A finding fires when it was there for a minute at several looks."""
+    """What it shows or showed lately. A finding fires when it was there at every look for half a window."""
     agent.services.get(service_id)
     return IncidentsOut(
         service=service_id, incidents=tuple(IncidentOut.of(each) for each in agent.watch.incidents(service_id))

@@ -1,7 +1,9 @@
 """Hours in which nothing is wrong, watched as a live agent watches them: what it says there are false alarms.
 
 Servers are drawn as the scenarios are, under numbers that no scenario has, and watched for an hour each. The truth is
-the whole hour's: a burst that drains is nothing to be told of, even where a window holds little else.
+the whole hour's: a burst that drains is nothing to be told of, even where a window holds little else. Two things are
+counted: what single windows say, one after another, which is what somebody sees who asks once; and the incidents that
+fire, which is what somebody is called for.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -20,11 +22,13 @@ from perfagent.bench.truth import accepted
 from perfagent.collectors.page import PageReader
 from perfagent.collectors.recording import Recording, view
 from perfagent.domain.errors import BadAnswer
-from perfagent.domain.finding import Diagnosis
+from perfagent.domain.finding import Cause, Diagnosis
+from perfagent.domain.incident import Incident, Stage
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.machine import Machine
 from perfagent.domain.snapshot import Snapshot
 from perfagent.loop import WINDOW_S
+from perfagent.watch import Watch
 
 STRETCH_S = 3600.0
 SCRAPE_S = 15.0
@@ -42,6 +46,13 @@ class Stretch:
     question: Question
     release: str
     diagnoses: tuple[Diagnosis, ...]
+    fired: tuple[Incident, ...]
+    """Incidents as they were when they fired."""
+
+    @property
+    def false_fired(self) -> tuple[Incident, ...]:
+        """The incidents whose cause is not there."""
+        return tuple(each for each in self.fired if each.cause.value not in self.question.accept)
 
     @property
     def false(self) -> tuple[frozenset[str], ...]:
@@ -73,6 +84,7 @@ class OfCause:
     windows: int
     distinct: int
     """Neighbouring windows together count as one."""
+    fired: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +97,11 @@ class Quiet:
     """Windows that name any cause that is not there."""
     distinct_alarms: int
     """Neighbouring windows that name the same one together count as one."""
+    fired: int
+    """Incidents that fired for a cause that is not there."""
     false_alarms_per_1000_h: Measured
+    distinct_alarms_per_1000_h: Measured
+    fired_per_1000_h: Measured
     causes: dict[str, OfCause]
 
 
@@ -103,14 +119,14 @@ def watch_stretch(seed: int, turn: int) -> Stretch | None:
             scenario = replace(draw(seed, number, attempt), span_s=STRETCH_S, every_s=SCRAPE_S)
         except Undrawable:
             continue
-        watch = _Watch(scenario)
-        accept = accepted(scenario, play(scenario, scraped=watch.scraped))
+        live = Live(scenario)
+        accept = accepted(scenario, play(scenario, scraped=live.scraped))
         if accept is None:
             continue
         machine = scenario.machine
         kind, told = scenario.kind, scenario.told
         question = Question(f"{seed}/{number}", kind.value, machine.engine, told, kind.label, accept)
-        return Stretch(question, machine.release, tuple(watch.diagnoses))
+        return Stretch(question, machine.release, tuple(live.diagnoses), tuple(live.fired.values()))
     return None
 
 
@@ -119,16 +135,24 @@ def count(stretches: Sequence[Stretch]) -> Quiet:
     said = [each.false for each in stretches]
     windows = [causes for each in said for causes in each]
     alarms = [run for each in said for run in runs(each)]
+    fired = [incident.cause.value for each in stretches for incident in each.false_fired]
     hours, loud = sum(each.hours for each in stretches), sum(map(bool, windows))
     return Quiet(
         len(stretches),
         hours,
         loud,
         len(alarms),
+        len(fired),
         rate(loud, hours / 1000),
+        rate(len(alarms), hours / 1000),
+        rate(len(fired), hours / 1000),
         {
-            cause: OfCause(sum(cause in causes for causes in windows), sum(run.cause == cause for run in alarms))
-            for cause in sorted({run.cause for run in alarms})
+            cause: OfCause(
+                sum(cause in causes for causes in windows),
+                sum(run.cause == cause for run in alarms),
+                fired.count(cause),
+            )
+            for cause in sorted({run.cause for run in alarms} | set(fired))
         },
     )
 
@@ -146,8 +170,8 @@ def runs(said: Sequence[Collection[str]]) -> list[Run]:
     return sorted(found, key=lambda run: (run.first, run.cause))
 
 
-class _Watch:
-    """A live agent's eyes: windows of its length one after another, each diagnosed when it is full."""
+class Live:
+    """A live agent's eyes: it looks at the last window now and then, and at windows that follow one another."""
 
     def __init__(self, scenario: Scenario) -> None:
         machine, told = scenario.machine, scenario.told
@@ -155,17 +179,25 @@ class _Watch:
         self._known = Recording(machine.engine, release, launch, Machine(), (), ())
         self._reader = PageReader()
         self._snapshots: list[Snapshot] = []
+        self._watch = Watch()
         self._full_s = WINDOW_S
         self.diagnoses: list[Diagnosis] = []
+        """Of the windows that follow one another: the last page of one is the first one of the next."""
+        self.fired: dict[tuple[Cause, float], Incident] = {}
 
     def scraped(self, at_s: float, pages: tuple[str, ...]) -> None:
-        """The next page; the last one of a window is the first one of the next, and what cannot be read is missed."""
+        """The next page; what cannot be read is missed."""
         (page,) = pages
         with suppress(BadAnswer):
             self._snapshots.append(self._reader.read(page.encode(), self._known.engine, target="instance", at_s=at_s))
-        if at_s < self._full_s:
+        self._snapshots = [each for each in self._snapshots if each.at_s >= at_s - WINDOW_S]
+        if not self._snapshots or self._watch.due(["instance"], at_s) is None:
             return
-        self._full_s += WINDOW_S
-        if self._snapshots:
-            self.diagnoses.append(diagnose(*view(replace(self._known, snapshots=tuple(self._snapshots)))))
-            del self._snapshots[:-1]
+        diagnosis = diagnose(*view(replace(self._known, snapshots=tuple(self._snapshots))))
+        self._watch.looked("instance", diagnosis, at_s)
+        for incident in self._watch.incidents("instance"):
+            if incident.stage is Stage.FIRING:
+                self.fired.setdefault((incident.cause, incident.since_s), incident)
+        if at_s >= self._full_s:
+            self._full_s += WINDOW_S
+            self.diagnoses.append(diagnosis)

@@ -27,6 +27,7 @@ from perfagent.bench.tuning import better, solve_all
 from perfagent.cli.bench_table import forecasts_table, judge_table, table, tuning_table
 from perfagent.cli.output import Exit, Format, emit, err, fail
 from perfagent.domain.errors import InvalidInput
+from perfagent.domain.incident import Incident
 
 T = TypeVar("T")
 
@@ -193,11 +194,33 @@ def _quiet(watched: Iterable[Stretch | None]) -> dict[str, Any]:
     stretches = list(watched)
     kept = [one for one in stretches if one is not None]
     alarms = [_alarm(one, run) for one in kept for run in runs(one.false)]
-    return asdict(count(kept)) | {"dropped": len(stretches) - len(kept), "alarms": alarms}
+    incidents = [_incident(one, each) for one in kept for each in one.false_fired]
+    dropped = len(stretches) - len(kept)
+    return asdict(count(kept)) | {"dropped": dropped, "alarms": alarms, "incidents": incidents}
 
 
 def _alarm(stretch: Stretch, run: Run) -> dict[str, Any]:
     first, last = (stretch.diagnoses[run.first + turn] for turn in (0, run.windows - 1))
+    return _situation(stretch) | {
+        "cause": run.cause,
+        "from_s": first.start_s,
+        "to_s": last.end_s,
+        "windows": run.windows,
+        "description": next(one.description for one in first.findings if one.cause.value == run.cause),
+        "figures": first.figures,
+    }
+
+
+def _incident(stretch: Stretch, incident: Incident) -> dict[str, Any]:
+    return _situation(stretch) | {
+        "cause": incident.cause.value,
+        "since_s": incident.since_s,
+        "fired_s": incident.fired_s,
+        "description": incident.finding.description,
+    }
+
+
+def _situation(stretch: Stretch) -> dict[str, Any]:
     question = stretch.question
     return {
         "name": question.name,
@@ -206,12 +229,6 @@ def _alarm(stretch: Stretch, run: Run) -> dict[str, Any]:
         "played": question.kind,
         "flags_known": question.told,
         "accept": sorted(question.accept),
-        "cause": run.cause,
-        "from_s": first.start_s,
-        "to_s": last.end_s,
-        "windows": run.windows,
-        "description": next(one.description for one in first.findings if one.cause.value == run.cause),
-        "figures": first.figures,
     }
 
 

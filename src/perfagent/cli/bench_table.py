@@ -131,16 +131,20 @@ def _quiet(quiet: dict[str, Any]) -> None:
     summary = Table(box=None, show_header=False)
     summary.add_row(f"windows with a false alarm in {quiet['fault_free_hours']:.1f} hours", str(quiet["false_alarms"]))
     summary.add_row("… per 1,000 of them", _rate(quiet["false_alarms_per_1000_h"]))
-    summary.add_row("distinct alarms", str(quiet["distinct_alarms"]))
+    summary.add_row("distinct, neighbouring windows together", str(quiet["distinct_alarms"]))
+    summary.add_row("… per 1,000 hours", _rate(quiet["distinct_alarms_per_1000_h"]))
+    summary.add_row("incidents that fired, as a live agent calls somebody", str(quiet["fired"]))
+    summary.add_row("… per 1,000 hours", _rate(quiet["fired_per_1000_h"]))
     out.print(summary)
     if not quiet["causes"]:
         return
     causes = Table(box=None, header_style="dim")
-    for column in ("false alarm", "windows", "distinct", "played"):
+    for column in ("false alarm", "windows", "distinct", "fired", "played"):
         causes.add_column(column)
+    said = (*quiet["alarms"], *quiet["incidents"])
     for name, of in quiet["causes"].items():
-        played = sorted({f"{one['engine']} {one['played']}" for one in quiet["alarms"] if one["cause"] == name})
-        causes.add_row(name, str(of["windows"]), str(of["distinct"]), ", ".join(played))
+        played = sorted({f"{one['engine']} {one['played']}" for one in said if one["cause"] == name})
+        causes.add_row(name, str(of["windows"]), str(of["distinct"]), str(of["fired"]), ", ".join(played))
     out.print(causes)
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from math import inf
 
 import pytest
 
@@ -125,6 +126,80 @@ def test_what_an_engine_reserves_ahead_fills_the_cache_before_it_is_used() -> No
 
 def test_a_short_burst_that_drains_is_no_finding() -> None:
     assert causes(queued(waiting="0 9 4 0 0 0 0 0"), told({Knob.MAX_NUM_SEQS: 8})) == []
+
+
+def test_a_queue_is_held_against_all_the_time_in_which_requests_were_served() -> None:
+    gone: dict[str, object] = {"waiting": "60 30 9 0x5", "running": "8 8 8 0x5"}
+    config = told({Knob.MAX_NUM_SEQS: 8})
+    assert causes(queued(**gone, finished="0 20 40 60 70 80 90 100"), config) == []
+    assert causes(queued(**gone, finished="0 20 40 60 60 60 60 60"), config) == [Cause.BATCH_LIMIT]
+
+
+def test_a_queue_that_is_served_down_from_its_peak_is_no_finding_however_long_that_takes() -> None:
+    config = told({Knob.MAX_NUM_SEQS: 8})
+    draining: dict[str, object] = {"waiting": "60..4x8", "finished": "0..100x8"}
+    diagnosis = diagnose(queued(**draining), config)
+    assert diagnosis.findings == ()
+    assert any("drains" in spot.reason for spot in diagnosis.blind_spots if spot.subject == "queue")
+    evicting: dict[str, object] = {"kv_usage": "0.97x8", "preemptions": "0..40x8"}
+    assert causes(queued(**draining, **evicting), told({Knob.MAX_NUM_SEQS: 256})) == []
+    many: dict[str, object] = {"finished": "0..700x8", "waiting": "400..9x8"}
+    assert causes(flooded(**many), USUAL) == []
+    partly_given_up: dict[str, object] = {"waiting": "900 850 400 350 300 250 200 150", "finished": "0..900x8"}
+    assert causes(queued(**partly_given_up), config) == []
+    slowly: dict[str, object] = {"waiting": "140..2x8", "finished": "0..900x8"}
+    assert causes(queued(**slowly), config) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"waiting": "60..4x8", "finished": "0..35x8"},
+        {"waiting": "60 57 61 55 58 54 57 53", "finished": "0..100x8"},
+        {"waiting": "810 760 700 745 790 735 690 705", "finished": "0..200x8"},
+        {"waiting": "60..40x8", "finished": "0..700x8"},
+        {"waiting": "60..4x8", "finished": "0..100x8", "running": "4..60x8"},
+        {"waiting": "60x6 30 4", "finished": "0..200x8"},
+    ],
+    ids=[
+        "given up",
+        "wandering by chance",
+        "wandering where many give up",
+        "nearly as many come as are served",
+        "moved into the batch",
+        "standing for most of the time",
+    ],
+)
+def test_a_queue_that_falls_otherwise_is_still_one(changed: dict[str, object]) -> None:
+    assert causes(queued(**changed, kv_usage="0.97x8"), told({Knob.MAX_NUM_SEQS: 256})) == [Cause.KV_CAPACITY]
+
+
+def test_a_queue_that_stood_for_most_of_the_window_is_told_although_it_drains_now() -> None:
+    config = told({Knob.MAX_NUM_SEQS: 8})
+    long: dict[str, object] = {"running": "8x12", "kv_usage": "0.1x12", "preemptions": "0x12", "finished": "0..200x12"}
+    tokens: dict[str, object] = {"prompt_tokens": "0..100000x12", "generation_tokens": "0..50000x12"}
+    lives = {
+        name: [[seconds] * 18] * 11
+        for name, seconds in (("queue_time", 8.0), ("prefill_time", 0.1), ("decode_time", 2.5), ("e2e", 10.6))
+    }
+    others = dict.fromkeys(("prompt_length", "generation_length", "itl", "ttft"))
+    stood = queued(**long, **tokens, **lives, **others, waiting="60x8 40 25 12 0")
+    assert causes(stood, config) == [Cause.BATCH_LIMIT]
+    passed = queued(**long, **tokens, **lives, **others, waiting="0x4 10 60 50 40 30 20 10 4")
+    assert causes(passed, config) == []
+
+
+def test_a_full_cache_under_a_queue_that_costs_next_to_nothing_is_no_shortage() -> None:
+    quick: dict[str, object] = {"queue_time": [[0.05] * 5] * 7, "e2e": [[2.65] * 5] * 7, "finished": "0..700x8"}
+    assert causes(queued(kv_usage="0.97x8", waiting="1x8", **quick), told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
+def test_a_wait_that_is_booked_for_all_who_came_counts_and_not_what_scrapes_happened_to_meet() -> None:
+    met: dict[str, object] = {"kv_usage": "0.97x8", "waiting": "9x8", "finished": "0..700x8"}
+    booked = queued(**met, queue_time=[[0.05] * 100] * 7, e2e=[[2.65] * 100] * 7)
+    assert causes(booked, told({Knob.MAX_NUM_SEQS: 256})) == []
+    still_here = queued(**met | {"finished": "0..35x8"}, queue_time=[[0.05] * 5] * 7, e2e=[[2.65] * 5] * 7)
+    assert causes(still_here, told({Knob.MAX_NUM_SEQS: 256})) == [Cause.KV_CAPACITY]
 
 
 def test_running_at_the_limit_with_nobody_waiting_is_no_finding() -> None:
@@ -353,6 +428,22 @@ def test_a_batch_that_was_heavy_for_a_moment_only_is_not_put_on_decoding() -> No
     assert causes(decoding(**burst), told({Knob.MAX_NUM_SEQS: 256})) == []
 
 
+def test_what_one_request_alone_would_see_is_not_read_off_a_line_seen_only_far_above() -> None:
+    far = {"running": "30 30 62 62 50 48 46", "itl": [[0.01 + 0.00037 * r] * 50 for r in (30, 46, 62, 56, 49, 47)]}
+    assert causes(decoding(**far), told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
+def test_tokens_that_are_slow_while_requests_wait_are_not_put_on_decoding() -> None:
+    burst = {
+        "running": "10 12 200 200 12 10 11 12 10 11 10",
+        "waiting": "0 0 90 40 0 0 0 0 0 0 0",
+        "itl": [[g] * 50 for g in (0.006, 0.06, 0.08, 0.06, 0.006, 0.006, 0.006, 0.006, 0.006, 0.006)],
+    }
+    grown = {"finished": "0..60x11", "prompt_tokens": "0..6000x11", "generation_tokens": "0..60000x11"}
+    still = {"kv_usage": "0.1x11", "preemptions": "0x11"}
+    assert causes(decoding(**burst, **grown, **still), told({Knob.MAX_NUM_SEQS: 256})) == []
+
+
 def stalling(**changed: object) -> Window:
     """Ten decode; now and then a prompt of 3,000 tokens is read, and all ten stand still for a third of a second."""
     series: dict[str, object] = {
@@ -389,6 +480,18 @@ def test_an_engine_that_times_its_reading_steps_apart_shows_the_same() -> None:
     }
     assert causes(stalling(**steps, engine="tgi")) == [Cause.LONG_PROMPT_INTERFERENCE]
     assert causes(stalling(**steps | {"prefill_time": [[0.01] * 4] * 7}, engine="tgi")) == []
+
+
+def test_a_step_that_reads_holds_up_only_those_who_are_not_read_in_it() -> None:
+    steps: dict[str, object] = {
+        "itl": [[0.008] * 500] * 7,
+        "decode_steps": "0..3500x8",
+        "prefill_steps": "0..28x8",
+        "prefill_time": [[0.16] * 4] * 7,
+        "edges": {name: [0.004, 0.012, 0.15, 0.17, inf] for name in ("itl", "prefill_time")},
+    }
+    assert causes(stalling(**steps, engine="tgi")) == [Cause.LONG_PROMPT_INTERFERENCE]
+    assert causes(stalling(**steps, running="4x8", engine="tgi")) == []
 
 
 @pytest.mark.parametrize(
@@ -453,6 +556,7 @@ def test_tokens_that_slow_down_from_one_moment_on_with_no_more_to_do_are_the_mac
         {"itl": [[0.01] * 500] * 4 + [[0.03] * 170, [0.01] * 500] * 2},
         {"itl": [[0.01] * 500] * 6 + [[0.03] * 170] * 2},
         {"waiting": "9x9", "running": "3 4 2 4 3 2 4 3 2"},
+        {"waiting": "0x6 9x3"},
         {"preemptions": "0..9x9"},
     ],
     ids=[
@@ -463,6 +567,7 @@ def test_tokens_that_slow_down_from_one_moment_on_with_no_more_to_do_are_the_mac
         "now and then",
         "too short to tell",
         "a queue",
+        "a queue at the end",
         "evictions",
     ],
 )

@@ -34,23 +34,24 @@ def test_what_is_seen_once_or_twice_is_not_believed_and_leaves_no_trace() -> Non
     assert stage("x.x.x.x") is Stage.PENDING
 
 
-def test_what_is_seen_for_a_minute_fires_but_not_by_many_looks_in_a_moment() -> None:
-    assert stage("xxx") is Stage.FIRING
+def test_what_is_seen_until_most_of_the_window_is_new_fires_but_not_by_many_looks_in_a_moment() -> None:
+    assert stage("xxxxx") is Stage.PENDING
+    assert stage("xxxxxx") is Stage.FIRING
     assert stage("xxxxxx", every_s=5.0) is Stage.PENDING
     assert stage("xx", every_s=300.0) is Stage.PENDING
 
 
-def test_what_fires_is_gone_only_after_twice_as_long_and_can_still_be_read() -> None:
-    assert stage("xxx.x.x.x.") is Stage.FIRING
-    incident = after("xxx....")[Cause.BATCH_LIMIT]
-    assert (incident.stage, incident.fired_s, incident.resolved_s) == (Stage.RESOLVED, 60.0, 180.0)
+def test_what_fires_is_gone_only_after_a_few_looks_and_can_still_be_read() -> None:
+    assert stage("xxxxxx.x.x.x.") is Stage.FIRING
+    incident = after("xxxxxx....")[Cause.BATCH_LIMIT]
+    assert (incident.stage, incident.fired_s, incident.resolved_s) == (Stage.RESOLVED, 150.0, 270.0)
     day = "." * int(HOLD.keep_s / 30)
-    assert stage("xxx...." + day) is None
+    assert stage("xxxxxx...." + day) is None
 
 
 def test_what_comes_back_begins_anew() -> None:
-    incident = after("xxx....x")[Cause.BATCH_LIMIT]
-    assert (incident.stage, incident.since_s, incident.fired_s) == (Stage.PENDING, 210.0, None)
+    incident = after("xxxxxx....x")[Cause.BATCH_LIMIT]
+    assert (incident.stage, incident.since_s, incident.fired_s) == (Stage.PENDING, 300.0, None)
 
 
 def test_an_incident_tells_the_latest_finding() -> None:

@@ -10,7 +10,7 @@ async def seen(at: Site) -> list[tuple[str, str]]:
     return [(each["finding"]["cause"], each["state"]) for each in incidents]
 
 
-async def test_a_finding_is_pending_until_it_was_there_for_a_minute(at: Site, wire: respx.MockRouter) -> None:
+async def test_a_finding_is_pending_until_it_was_there_for_half_a_window(at: Site, wire: respx.MockRouter) -> None:
     serve(wire, VLLM, *SHORT_OF_CACHE.pages)
     await at.put("/services/chat", CHAT)
     assert await seen(at) == []

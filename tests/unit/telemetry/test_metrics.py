@@ -73,7 +73,7 @@ async def test_findings_are_told_by_cause_as_the_loop_last_saw_them() -> None:
             health = of(told, "perfagent_health_score", service="one")
             assert health is not None
             assert health < 60
-            await at.turn(120)
+            await at.turn(210)
             assert of(await figures(at), "perfagent_incidents", service="one", cause="kv_capacity") == 1
             wire.get(f"{VLLM}/metrics").respond(500)
             await at.turn(3600, every_s=60.0)
