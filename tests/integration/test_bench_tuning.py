@@ -38,7 +38,7 @@ def test_every_method_keeps_what_measured_best() -> None:
     found = solve(1, seeds=2, methods=methods)
     assert [(one.method, one.seed) for one in found] == [(name, seed) for seed in (0, 1) for name in methods]
     for one in found:
-        assert 0 <= one.reached <= 1.0
+        assert 0 < one.reached <= 1.0 or one.method in ("twin", "one shot", "rules")
         assert one.trials <= 2
     assert all(one.trials == 2 for one in found if one.method in ("random", "by hand"))
     assert all(one.trials <= 1 for one in found if one.method == "one shot")

@@ -29,8 +29,8 @@ from perfagent.twin.hardware import Hardware
 
 Setting = tuple[int, int]
 """Requests that run at once, and tokens of a step."""
-SEATS, TOKENS = range(2, 11), range(9, 15)
-"""Powers of two: from 4 to 1,024 and from 512 to 16,384."""
+SEATS, TOKENS = range(2, 11), range(8, 15)
+"""Powers of two: from 4 to 1,024 and from 256 to 16,384."""
 GRID: tuple[Setting, ...] = tuple((2**seats, 2**tokens) for seats in SEATS for tokens in TOKENS if seats <= tokens)
 MOST_TRIALS = 8
 TRIAL_S, WARM_S, EVERY_S = 120.0, 30.0, 5.0
@@ -66,7 +66,7 @@ class Solved:
     seed: int
     trials: int
     reached: float
-    """True value of the setting it keeps, as a share of the best one's."""
+    """True value of the setting it keeps, as a share of the best one's on the grid; ours may leave the grid."""
 
 
 Method = Callable[[Problem, int], list[Setting]]
@@ -110,7 +110,9 @@ def solve(number: int, *, seeds: int, methods: Mapping[str, Method]) -> list[Sol
         for name, method in methods.items():
             tried = method(of, seed)
             kept = max(dict.fromkeys((of.start, *tried)), key=lambda setting: measured(of, setting, seed))
-            found.append(Solved(name, number, seed, len(tried), worth.get(kept, 0.0) / best))
+            if kept not in worth:
+                worth[kept] = _worth(of, kept) or 0.0
+            found.append(Solved(name, number, seed, len(tried), worth[kept] / best))
     return found
 
 
