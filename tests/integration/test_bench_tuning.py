@@ -12,6 +12,7 @@ from perfagent.bench.tpe import by_tpe
 from perfagent.bench.tuners import at_random, by_hand, by_rules, by_twin, doubling, in_one_shot
 from perfagent.bench.tuning import GRID, Solved, better, measured, problem, solve
 from perfagent.cli.main import app
+from perfagent.optimizers import Effort
 
 FEW = ((4, 2048), (32, 2048), (256, 2048), (256, 8192))
 
@@ -21,6 +22,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "GRID", FEW)
     monkeypatch.setattr(tuners, "GRID", FEW)
     monkeypatch.setattr(tuners, "COARSE", FEW[:2])
+    monkeypatch.setattr(tuners, "EFFORT", Effort(screening=2, finalists=1, steps=1, doubtful=0, draws=6))
     monkeypatch.setattr(tuners, "MOST_TRIALS", 2)
     monkeypatch.setattr(tpe, "MOST_TRIALS", 2)
     monkeypatch.setattr(tuning, "LONG_RUNS", 1)
@@ -38,7 +40,8 @@ def test_every_method_keeps_what_measured_best() -> None:
     found = solve(1, seeds=2, methods=methods)
     assert [(one.method, one.seed) for one in found] == [(name, seed) for seed in (0, 1) for name in methods]
     for one in found:
-        assert 0 < one.reached <= 1.0 or one.method in ("twin", "one shot", "rules")
+        assert one.reached >= 0
+        assert one.method not in ("random", "by hand") or one.reached <= 1.0  # others may leave the grid
         assert one.trials <= 2
     assert all(one.trials == 2 for one in found if one.method in ("random", "by hand"))
     assert all(one.trials <= 1 for one in found if one.method == "one shot")

@@ -20,6 +20,7 @@ from support.processes import Running, perfagent
 REPLICAS = 3
 LEASE_S = 3.0
 SETTINGS = {"PERFAGENT_SCRAPE_INTERVAL_S": "0.25", "PERFAGENT_WINDOW_S": "10", "PERFAGENT_LEASE_S": str(LEASE_S)}
+OBSERVED_S = 8.0
 PATIENCE_S = 100.0
 ENDED = ("completed", "rolled_back", "failed", "held", "rejected")
 
@@ -88,10 +89,18 @@ class Agents:
         self.standing_by = self.start()
 
     def begin(self, servers: list[str]) -> str:
-        """A rollout of a change, asked of the agent that stands by. A person leads it, long before a judge would."""
+        """A rollout of a change, asked of the agent that stands by; a person promotes each stage.
+
+        It waits until the service has been seen for twice the observation, so that is short.
+        """
         asked = self.standing_by
         asked.ask("PUT", "/services/chat", {"engine": "vllm", "targets": servers, "actuator": "emulated"})
-        body = {"service": "chat", "config_changes": {"max_num_seqs": 64}, "monitoring_duration_seconds": 600}
+        body = {
+            "service": "chat",
+            "config_changes": {"max_num_seqs": 64},
+            "auto_rollout": False,
+            "monitoring_duration_seconds": OBSERVED_S,
+        }
         workflow: str = asked.ask("POST", "/workflows", body)["workflow_id"]
         return workflow
 
