@@ -426,12 +426,15 @@ class Signals:
     def wait_s(self) -> float | None:
         """How long a request waits for room: booked queue time, or by Little's law from the queue's length.
 
-        The longer of the two counts: bookings lag behind a growing queue, and scrapes may miss a short one. Where
-        hardly anybody is still here at the end, of all who finished, everything is booked, and bookings are exact.
+        The longer of the two counts: bookings lag behind a growing queue and leave out who gives up, and scrapes may
+        miss a short one. Where hardly anybody is still here at the end, of all who finished, and waits are shorter than
+        the time between scrapes, bookings alone count: scrapes may be in step with such waits and meet one every time.
         """
         finished = increase(self.window, Metric.FINISHED)
         still_here = self._held(max(self.running, default=0.0))
-        if self.queue_s is not None and finished and still_here < LIMITS.wait_share * finished:
+        between_s = self.window.span_s / max(1, len(self.window.snapshots) - 1)
+        short = self.queue_s is not None and self.queue_s < between_s
+        if short and finished and still_here < LIMITS.wait_share * finished:
             return self.queue_s
         served, waiting = self.finished_per_s, self.waiting_mean
         by_length = waiting / served if served and waiting is not None else None
