@@ -3,6 +3,7 @@
 `pytest --hypothesis-profile=thorough` draws more examples of every property.
 """
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -34,3 +35,8 @@ def server() -> Iterator[Postgres]:
 def wire() -> Iterator[respx.MockRouter]:
     with respx.mock(assert_all_called=False) as router:
         yield router
+
+
+def pytest_collection_finish() -> None:
+    """Everything imported stays: the garbage collector need not look at it again and again."""
+    gc.freeze()

@@ -12,7 +12,8 @@
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from math import inf
 
 from perfagent.domain.histogram import Histogram
@@ -73,14 +74,7 @@ def metric_named(name: str) -> Metric:
 
 def histogram(samples: Sequence[float], edges: Sequence[float] = TIMES) -> Histogram:
     """What an engine would export after observing `samples`."""
-    counts = [0] * len(edges)
-    for sample in samples:
-        counts[bisect_left(edges, sample)] += 1
-    cumulative, reached = [], 0
-    for count in counts:
-        reached += count
-        cumulative.append(float(reached))
-    return Histogram(tuple(edges), tuple(cumulative), float(sum(samples)))
+    return _exported([list(samples)], edges)[-1]
 
 
 def numbers(words: str) -> list[float | None]:
@@ -108,13 +102,22 @@ def _points(
         return list(numbers(given))
     if metric.kind is not Kind.HISTOGRAM:
         raise ValueError(f"{metric} is no histogram: give words")
-    chosen = edges or (TIMES if metric.endswith("_s") else SIZES)
-    seen = list(before)
-    points: list[float | Histogram | None] = [histogram(seen, chosen)]
-    for samples in given:
-        seen += samples or ()
-        points.append(None if samples is None else histogram(seen, chosen))
-    return points
+    shown = _exported(
+        [before, *(samples or () for samples in given)], edges or (TIMES if metric.endswith("_s") else SIZES)
+    )
+    return [shown[0], *(None if samples is None else each for samples, each in zip(given, shown[1:], strict=True))]
+
+
+def _exported(intervals: Iterable[Sequence[float]], edges: Sequence[float]) -> list[Histogram]:
+    """What an engine would export after each interval, since before the first."""
+    edges, counts, total = tuple(edges), [0] * len(edges), 0.0
+    shown = []
+    for samples in intervals:
+        for sample in samples:
+            counts[bisect_left(edges, sample)] += 1
+            total += sample
+        shown.append(Histogram(edges, tuple(map(float, accumulate(counts))), total))
+    return shown
 
 
 def _start(started_at_s: Sequence[float] | float | None, scrape: int) -> float | None:

@@ -20,6 +20,8 @@ ALIKE = 1.5
 ODDS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """How many times the odds of failing the bets are on, in equal parts."""
 
+_DEARER = tuple(log(odds / ALIKE) for odds in ODDS)
+
 OWN_RESTARTS_S = 7 * 86_400.0
 """A server restarts by itself once in so long, until more is seen of its peers. An assumption."""
 
@@ -48,13 +50,13 @@ def placed(bets: Bets, step: Step) -> Bets:
     distribution is without replacement makes the bets gain less, never more (Hoeffding, 1963).
     """
     bad, part, others_bad, others_part = step
-    if not (part and others_part):
+    all_bad = bad + others_bad
+    if not (part and others_part and all_bad):
         return bets
-    fair = _chance(ALIKE, part, others_part)
-    chances = [_chance(odds, part, others_part) for odds in ODDS]
+    fair = ALIKE * part + others_part
     return tuple(
-        grown + bad * log(chance / fair) + others_bad * log((1 - chance) / (1 - fair))
-        for grown, chance in zip(bets, chances, strict=True)
+        grown + bad * _DEARER[i] + all_bad * log(fair / (odds * part + others_part))
+        for i, (grown, odds) in enumerate(zip(bets, ODDS, strict=True))
     )
 
 
@@ -112,10 +114,6 @@ def _step(window: PairedWindow) -> Step:
 def _totals(figures: Sequence[tuple[float | None, float]]) -> tuple[float, float]:
     known = [(share * count, count) for share, count in figures if share is not None]
     return sum(bad for bad, _ in known), sum(count for _, count in known)
-
-
-def _chance(odds: float, part: float, others_part: float) -> float:
-    return odds * part / (odds * part + others_part)
 
 
 def _grown(gain: float) -> float:

@@ -365,7 +365,7 @@ def test_a_long_window_is_played_from_its_last_part_however_rarely_it_was_scrape
 # Other whiles
 
 
-def came(of: Demand, draws: int = 300) -> list[int]:
+def came(of: Demand, draws: int = 150) -> list[int]:
     return [len(of.requests(np.random.default_rng(seed), longest=4096).requests) for seed in range(draws)]
 
 
