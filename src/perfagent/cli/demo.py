@@ -30,7 +30,7 @@ WATCH_S = 240.0
 """Emulated seconds before the first diagnosis, and before each column of the table."""
 MONITORING_S = 180.0
 SCRAPE_S = 10.0
-LOOK_S = 0.2
+LOOK_S = 0.5
 """Real seconds between two looks of the demo at the agent."""
 MOST_S = 2 * 3600.0
 """Emulated seconds after which a rollout that has not ended is a failure of the demo."""
