@@ -8,6 +8,7 @@ import pytest
 from perfagent.api.rollouts import LONGEST_MONITORING_S
 from perfagent.domain.errors import BadAnswer, Conflict, IllegalTransition, LeaseLost, NotFound, Unreachable
 from perfagent.domain.knob import Knob, LaunchConfig
+from perfagent.domain.policy import Policy
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.verdict import Verdict
 from perfagent.store.memory import MemoryHistory, MemoryJournal, MemoryLease
@@ -23,7 +24,7 @@ from perfagent.workflows.events import (
 )
 from perfagent.workflows.leadership import LEASE_S, Fenced, Leadership
 from perfagent.workflows.manager import LOOK_S
-from perfagent.workflows.model import Pace, Phase, Rollout
+from perfagent.workflows.model import Phase, Rollout
 from support.rollouts import BEFORE, MORE_AT_ONCE, START_S, World, max_num_seqs, request, service
 
 
@@ -144,7 +145,7 @@ async def test_an_approval_of_another_plan_is_refused() -> None:
 
 
 async def test_an_approval_still_holds_when_a_release_later_a_plan_says_more() -> None:
-    world = World(pace=Pace(max_unready=2))
+    world = World(service(policy=Policy(max_unready=2)))
     waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
     world.manager().approve(waiting.id, "bob", "looks right")
     older = MemoryJournal(world.held)  # of a release that did not know how many may be down at a time
@@ -620,6 +621,27 @@ async def test_a_service_has_one_rollout_at_a_time() -> None:
     assert manager.active("chat") is None
     assert [rollout.id for rollout in manager.rollouts()] == ["r1"]
     assert manager.create(request()).id == "r2"
+
+
+async def test_after_a_rollback_a_service_rests_unless_somebody_says_why_it_cannot() -> None:
+    world = World(service(policy=Policy(cooldown_s=3600.0)))
+    harmful(world)
+    await started(world, Phase.ROLLED_BACK)
+    manager = world.manager()
+    with pytest.raises(Conflict, match=r"service chat: its last change was rolled back, .* until 20"):
+        manager.create(request())
+    hurried = manager.create(request(override="the queue grows by the minute"))
+    assert hurried.request.override == "the queue grows by the minute"
+    manager.abort(hurried.id, "bob", "it can wait after all")
+    await world.pass_time(3600)
+    assert manager.create(request()).active
+
+
+async def test_a_service_is_changed_no_more_often_than_its_policy_allows() -> None:
+    world = World(service(policy=Policy(changes_per_day=1)))
+    await started(world, Phase.COMPLETED)
+    with pytest.raises(Conflict, match="changed 1 times within 24 hours"):
+        world.manager().create(request(change={Knob.MAX_NUM_SEQS: 32}))
 
 
 async def test_unknown_rollouts_are_not_found() -> None:

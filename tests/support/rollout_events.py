@@ -101,6 +101,7 @@ requests = st.builds(
     monitoring_s=st.floats(min_value=1e-3, max_value=1e9),
     health_threshold=st.none() | st.floats(0, 100),
     change=st.none() | _CHANGE,
+    override=_TEXT,
 )
 plans = st.builds(
     Plan,
@@ -120,6 +121,7 @@ plans = st.builds(
     stages=st.lists(st.builds(PlannedStage, st.integers(1, 100), _NUMBER, _TEXTS), max_size=3).map(tuple),
     pace=st.builds(Pace, monitoring_s=_NUMBER, windows=st.integers(1, 100)),
     outlook=st.lists(_OUTLOOK, max_size=2).map(tuple),
+    asked_for=_TEXTS,
 )
 _WINDOWS = st.lists(
     st.builds(

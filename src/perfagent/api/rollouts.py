@@ -12,8 +12,8 @@ from perfagent.api.fields import (
     KnobValues,
     Model,
     Person,
+    Reason,
     ServiceId,
-    Text,
     change,
     instant,
     instant_or_none,
@@ -51,6 +51,8 @@ class WorkflowIn(Model):
     config_changes: KnobValues | None = None
     """Left out: the agent finds the change itself."""
     requested_by: Person = "api"
+    override: Reason | None = None
+    """Why the policy's cool-down and its number of changes per day do not count this time."""
 
     @model_validator(mode="after")
     def _one_subject(self) -> "WorkflowIn":
@@ -68,6 +70,7 @@ class WorkflowIn(Model):
             monitoring_s=self.monitoring_duration_seconds,
             health_threshold=self.health_threshold,
             change=change(self.config_changes) or None,
+            override=self.override or "",
         )
 
 
@@ -75,7 +78,7 @@ class Said(Model):
     """Who says so, and why: both go on record."""
 
     who: Person
-    why: Text = Field(min_length=1)
+    why: Reason
 
 
 class ApproveIn(Said):
@@ -170,6 +173,8 @@ class PlanOut(Model):
     """The first is the improvement that the change is made for; each says where its range comes from."""
     risks: tuple[str, ...]
     needs_approval: bool
+    asked_for: tuple[str, ...]
+    """Why it needs approval."""
     actuator: str
     targets: tuple[str, ...]
     """In the order in which they change."""
@@ -189,6 +194,7 @@ class PlanOut(Model):
             effects=tuple(ImprovementOut.of(effect) for effect in plan.effects),
             risks=plan.risks,
             needs_approval=plan.needs_approval,
+            asked_for=plan.asked_for,
             actuator=plan.actuator,
             targets=tuple(target.id for target in plan.targets),
             stages=tuple(PlannedStageOut.of(stage) for stage in plan.stages),
@@ -319,6 +325,8 @@ class WorkflowOut(Model):
     auto_rollout: bool
     monitoring_duration_seconds: float
     health_threshold: float | None
+    override: str | None
+    """Why the policy's cool-down and its number of changes per day did not count."""
     current_stage: int | None
     """The stage (its percentage) under way, or the last one; null before the first."""
     fleet_percent: float
@@ -382,6 +390,7 @@ def _fields(rollout: Rollout) -> dict[str, object]:
         "auto_rollout": request.auto_rollout,
         "monitoring_duration_seconds": request.monitoring_s,
         "health_threshold": request.health_threshold,
+        "override": request.override or None,
         "current_stage": None if stage is None else stage.percent,
         "fleet_percent": rollout.fleet_percent,
         "final_health_score": rollout.health,

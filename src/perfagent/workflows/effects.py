@@ -39,7 +39,7 @@ from perfagent.workflows.events import (
 from perfagent.workflows.machine import overdue
 from perfagent.workflows.model import Captured, Pace, Plan, Rollout, least_past_s, stretch_s, window_s
 from perfagent.workflows.observation import observation, past_length_s
-from perfagent.workflows.planning import Surveyor, check_decidable, foreseen, make_plan, paced
+from perfagent.workflows.planning import Surveyor, check_decidable, foreseen, make_plan, nothing_to_do, paced
 from perfagent.workflows.sudden import SuddenHarm
 
 MOST_NOISE_REPLICAS = 20
@@ -99,7 +99,7 @@ class Effects:
             if service.actuator != "none" and service.actuator not in self.actuators:
                 raise InvalidInput(f"there is no actuator {service.actuator!r} here")
             survey = await self.survey(service)
-            plan = make_plan(request, service, survey, paced(request, self.pace, self.scrape_s))
+            plan = make_plan(request, service, survey, paced(request, service.policy, self.pace, self.scrape_s))
             if plan is not None:
                 plan = replace(plan, outlook=foreseen(plan, self._quiet(plan)))
                 if request.auto_rollout:
@@ -107,7 +107,7 @@ class Effects:
         except (InvalidInput, NotFound) as error:
             return PlanRefused(self.clock.now(), str(error))
         if plan is None:
-            return NothingToDo(self.clock.now(), survey.reason or "the service already runs with this configuration")
+            return NothingToDo(self.clock.now(), nothing_to_do(request, service, survey))
         return Planned(self.clock.now(), plan)
 
     async def _capture(self, rollout: Rollout) -> Event | None:

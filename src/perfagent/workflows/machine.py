@@ -139,7 +139,7 @@ def _pending(rollout: Rollout, event: Event) -> Rollout:
                 planned,
                 phase=Phase.AWAITING_APPROVAL,
                 deadline_s=at_s + plan.pace.approval_timeout_s,
-                reason="waiting for a person to approve the plan",
+                reason=_listed("waiting for a person to approve the plan", plan.asked_for),
             )
         case NothingToDo(_, reason):
             return replace(rollout, phase=Phase.COMPLETED, reason=reason)
@@ -301,6 +301,10 @@ def _enter_stage(rollout: Rollout, index: int, at_s: float, reason: str) -> Roll
 
 def _observe(rollout: Rollout, judge_at_s: float, reason: str) -> Rollout:
     return replace(rollout, phase=Phase.MONITORING, judge_at_s=judge_at_s, deadline_s=None, hold=None, reason=reason)
+
+
+def _listed(what: str, reasons: tuple[str, ...]) -> str:
+    return f"{what}: {'; '.join(reasons)}" if reasons else what
 
 
 def _hold(rollout: Rollout, at_s: float, resume: Phase | None, reason: str) -> Rollout:

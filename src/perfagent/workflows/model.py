@@ -54,6 +54,8 @@ class Request:
     """Roll back when the canary's health score (0–100) falls below this."""
     change: Change | None = None
     """The change to roll out; None lets the agent find one."""
+    override: str = ""
+    """Why the policy's rest between changes does not count this time; empty where it does."""
 
     def __post_init__(self) -> None:
         if not (self.monitoring_s > 0 and isfinite(self.monitoring_s)):
@@ -89,6 +91,7 @@ class Pace:
     ready_timeout_s: float = 900.0
     """For replicas to start; loading a large model's weights takes minutes."""
     approval_timeout_s: float = 86_400.0
+    """How long an approval is waited for, and how long one that was given counts before anything is touched."""
     hold_timeout_s: float = 86_400.0
     """How long a held rollout waits for a person before it is rolled back."""
     max_unready: int = 1
@@ -122,6 +125,8 @@ class Plan:
     """What the change answers; None for one that somebody asked for."""
     outlook: tuple[Outlook, ...] = ()
     """What each stage will be able to tell; empty in plans of releases that did not ask."""
+    asked_for: tuple[str, ...] = ()
+    """Why it needs approval; empty in plans of releases that did not say."""
 
     @property
     def by_hand(self) -> bool:
