@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from perfagent.api.rollouts import LONGEST_MONITORING_S
 from perfagent.domain.errors import BadAnswer, Conflict, IllegalTransition, LeaseLost, NotFound, Unreachable
+from perfagent.domain.freeze import Period
 from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.policy import Policy
+from perfagent.domain.share import Share
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.verdict import Verdict
 from perfagent.store.memory import MemoryHistory, MemoryJournal, MemoryLease
@@ -16,6 +19,7 @@ from perfagent.workflows.events import (
     Aborted,
     Approved,
     Judged,
+    Outdated,
     Planned,
     Recovered,
     Requested,
@@ -642,6 +646,93 @@ async def test_a_service_is_changed_no_more_often_than_its_policy_allows() -> No
     await started(world, Phase.COMPLETED)
     with pytest.raises(Conflict, match="changed 1 times within 24 hours"):
         world.manager().create(request(change={Knob.MAX_NUM_SEQS: 32}))
+
+
+def freeze(world: World, seconds: float | None) -> None:
+    """From now on for so long nothing may be changed; None lifts it."""
+    now_s = world.clock.now()
+    freezes = () if seconds is None else (Period(now_s, now_s + seconds, "holidays"),)
+    world.service = replace(world.service, policy=Policy(freezes=freezes))
+
+
+async def test_nothing_begins_in_a_freeze_and_what_was_approved_begins_when_it_is_over() -> None:
+    world = World(service(10))
+    freeze(world, 20 * 3600.0)
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    manager = world.manager()
+    manager.approve(waiting.id, "bob", "looks right")
+    frozen = await world.run(manager, waiting.id, until=lambda r: r.phase is Phase.HELD)
+    assert frozen.reason.startswith("frozen by the service's policy at least until 20")
+    assert frozen.reason.endswith("UTC (holidays)")
+    await world.clock.sleep(START_S + 20 * 3600 - 900 - world.clock.now())
+    touched = await world.run(manager, waiting.id, until=lambda r: bool(r.touched))
+    assert touched.updated_at_s == START_S + 20 * 3600
+    assert (await world.run(manager, waiting.id)).phase is Phase.COMPLETED
+
+
+async def test_a_freeze_that_is_put_or_lifted_meanwhile_counts_for_the_next_replica() -> None:
+    world = World(service(10))
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    await world.run(manager, rollout.id, until=lambda r: len(r.touched) == 3)
+    freeze(world, 1e9)
+    await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    resumed = manager.resume(rollout.id, "bob", "never mind the freeze")
+    assert resumed.phase is Phase.ROLLING_OUT
+    held = await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    assert held.reason.startswith("frozen")
+    await world.clock.sleep(30 * 3600)
+    await manager.tick()
+    assert manager.get(rollout.id).touched == ("chat-0", "chat-1", "chat-2")
+    freeze(world, None)
+    assert (await world.run(manager, rollout.id)).phase is Phase.COMPLETED
+
+
+async def test_a_rollback_knows_no_freeze() -> None:
+    world = World(service(10))
+    rollout = await started(world, Phase.MONITORING)
+    harmful(world)
+    freeze(world, 1e9)
+    assert (await world.run(world.manager(), rollout.id)).phase is Phase.ROLLED_BACK
+    assert set(world.fleet.configs.values()) == {BEFORE}
+
+
+async def test_a_plan_is_made_and_approved_anew_when_the_service_was_changed_after_it() -> None:
+    world = World()
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    manager = world.manager()
+    world.service = replace(world.service, policy=Policy((Share(50), Share(100))))
+    manager.approve(waiting.id, "bob", "looks right")
+    asked = await world.run(manager, waiting.id, until=lambda r: r.phase is Phase.AWAITING_APPROVAL)
+    assert [stage.percent for stage in asked.planned.stages] == [50, 100]
+    with pytest.raises(IllegalTransition, match="another plan"):
+        manager.approve(waiting.id, "bob", "a late repeat", waiting.planned.hash)
+    manager.approve(waiting.id, "bob", "looks right too")
+    assert (await world.run(manager, waiting.id)).phase is Phase.COMPLETED
+
+
+async def test_a_plan_is_made_anew_when_a_replica_was_changed_after_it() -> None:
+    world = World()
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    manager = world.manager()
+    by_hand = LaunchConfig(("--max-num-seqs", "32"))
+    world.fleet.restart("chat-1", by_hand)
+    manager.approve(waiting.id, "bob", "looks right")
+    asked = await world.run(manager, waiting.id, until=lambda r: r.phase is Phase.AWAITING_APPROVAL)
+    reasons = [event.reason for _, event in manager.events(waiting.id) if isinstance(event, Outdated)]
+    assert reasons == ["since the plan was made, chat-1 is started otherwise"]
+    assert asked.approval is None
+    manager.approve(waiting.id, "bob", "I know of chat-1")
+    approved = await world.run(manager, waiting.id, until=lambda r: bool(r.captured))
+    assert approved.captured_of("chat-1").prior == by_hand
+
+
+async def test_an_approval_that_comes_too_late_is_refused_though_nobody_noticed_yet() -> None:
+    world = World()
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    await world.clock.sleep(waiting.planned.pace.approval_timeout_s)
+    with pytest.raises(IllegalTransition, match="that time is over"):
+        world.manager().approve(waiting.id, "bob", "at last")
 
 
 async def test_unknown_rollouts_are_not_found() -> None:

@@ -28,8 +28,10 @@ from perfagent.workflows.events import (
     CanaryLost,
     Event,
     Expired,
+    Frozen,
     Judged,
     NothingToDo,
+    Outdated,
     Paused,
     Planned,
     PlanRefused,
@@ -42,6 +44,7 @@ from perfagent.workflows.events import (
     Resumed,
     RolledBack,
     Stumbled,
+    Thawed,
     Touching,
 )
 from perfagent.workflows.model import Captured, Pace, Plan, PlannedStage, Request
@@ -122,6 +125,7 @@ plans = st.builds(
     pace=st.builds(Pace, monitoring_s=_NUMBER, windows=st.integers(1, 100)),
     outlook=st.lists(_OUTLOOK, max_size=2).map(tuple),
     asked_for=_TEXTS,
+    basis=st.lists(st.tuples(_TEXT, _TEXT), max_size=2).map(tuple),
 )
 _WINDOWS = st.lists(
     st.builds(
@@ -170,14 +174,14 @@ _VERBS = (Paused, Resumed, Promoted, Aborted, Rejected)
 any_events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Requested, _TIME, requests),
     st.builds(Planned, _TIME, plans),
-    *(st.builds(each, _TIME, _TEXT) for each in (NothingToDo, PlanRefused, Stumbled)),
+    *(st.builds(each, _TIME, _TEXT) for each in (NothingToDo, PlanRefused, Stumbled, Outdated, Frozen)),
     st.builds(Approved, _TIME, _TEXT, _TEXT, _TEXT),
     *(st.builds(each, _TIME, _TEXT, _TEXT) for each in _VERBS),
     st.builds(
         PriorStored, _TIME, st.lists(st.builds(Captured, _TEXT, _LAUNCH, _LAUNCH), max_size=2).map(tuple), _QUIET
     ),
     *(st.builds(each, _TIME, _TEXTS) for each in (Touching, Restoring, RolledBack)),
-    *(st.builds(each, _TIME) for each in (Applied, Expired, Recovered)),
+    *(st.builds(each, _TIME) for each in (Applied, Expired, Recovered, Thawed)),
     st.builds(Judged, _TIME, verdicts, _MAYBE),
     st.builds(CanaryLost, _TIME, _TEXT, _TEXT),
 )
@@ -200,7 +204,9 @@ story_events: st.SearchStrategy[Event] = st.one_of(
     *(st.just(each(0.0, "ann", "so be it")) for each in _VERBS),
     st.just(PriorStored(0.0, CAPTURED)),
     *(st.builds(each, st.just(0.0), _TARGETS) for each in (Touching, Restoring, RolledBack)),
-    *(st.just(each(0.0)) for each in (Applied, Expired, Recovered)),
+    *(st.just(each(0.0)) for each in (Applied, Expired, Recovered, Thawed)),
+    st.just(Outdated(0.0, "b is started otherwise")),
+    st.just(Frozen(0.0, "frozen until noon")),
     st.just(Stumbled(0.0, "no connection")),
     st.just(CanaryLost(0.0, "a", "crashed")),
     st.builds(judged, st.sampled_from(Verdict), health=st.sampled_from([None, 20.0, 90.0])),

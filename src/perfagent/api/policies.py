@@ -108,7 +108,7 @@ class PolicyIn(Model):
     max_unready: int = Field(1, ge=1, le=1000)
     """Replicas that are restarted at a time, on the way out as on the way back."""
     approval_timeout: Duration = Field(86_400.0, gt=0, le=LONGEST_WAIT_S)
-    """How long an approval is waited for, and how long a given one counts before anything is touched."""
+    """How long an approval is waited for, and how long one counts that was given before a freeze."""
     cooldown: Duration = Field(0.0, ge=0, le=LONGEST_WAIT_S)
     """After a rollback, for how long no rollout begins."""
     changes_per_day: int | None = Field(None, ge=1, le=1000)

@@ -333,8 +333,8 @@ class WorkflowOut(Model):
     """Share of the replicas that may run the change now."""
     final_health_score: float | None
     """The canary's at the last verdict, 0–100."""
-    waiting_for: Literal["approval", "decision"] | None
-    """What a person has to say before it goes on."""
+    waiting_for: Literal["approval", "decision", "freeze"] | None
+    """What a person has to say before it goes on, or `freeze` where it goes on by itself when that is over."""
     deadline: datetime | None
     """When patience with the present status ends."""
     plan: PlanOut | None
@@ -369,7 +369,7 @@ class WorkflowDetailOut(WorkflowOut):
         )
 
 
-_WAITING: dict[Phase, Literal["approval", "decision"]] = {
+_WAITING = {
     Phase.AWAITING_APPROVAL: "approval",
     Phase.HELD: "decision",
 }
@@ -394,7 +394,7 @@ def _fields(rollout: Rollout) -> dict[str, object]:
         "current_stage": None if stage is None else stage.percent,
         "fleet_percent": rollout.fleet_percent,
         "final_health_score": rollout.health,
-        "waiting_for": _WAITING.get(rollout.phase),
+        "waiting_for": "freeze" if rollout.frozen else _WAITING.get(rollout.phase),
         "deadline": instant_or_none(rollout.deadline_s),
         "plan": None if rollout.plan is None else PlanOut.of(rollout.plan),
         "approval": None if rollout.approval is None else ApprovalOut.of(rollout.approval),

@@ -79,12 +79,12 @@ Freeze = Weekly | Period
 
 
 def frozen(freezes: Sequence[Freeze], now_s: float) -> str | None:
-    """Until when nothing may be changed, at least, and why; None where nothing forbids it now."""
+    """Until when nothing may be changed, and why; None where nothing forbids it now."""
     ends = [(end, freeze.why) for freeze in freezes if (end := freeze.until(now_s)) is not None]
     if not ends:
         return None
     end, why = max(ends)
-    return f"until {end:%Y-%m-%d %H:%M} {end.tzname()}" + (f" ({why})" if why else "")
+    return f"at least until {end:%Y-%m-%d %H:%M} {end.tzname()}" + (f" ({why})" if why else "")
 
 
 def _at(day: date, minutes: int, zone: ZoneInfo) -> datetime:

@@ -48,7 +48,7 @@ class Policy:
     max_unready: int = 1
     """Replicas that are restarted at a time, on the way out as on the way back."""
     approval_timeout_s: float = 86_400.0
-    """How long an approval is waited for, and how long one that was given counts before anything is touched."""
+    """How long an approval is waited for, and how long one counts that was given before a freeze."""
     cooldown_s: float = 0.0
     """After a rollback, for how long no rollout begins."""
     changes_per_day: int | None = None

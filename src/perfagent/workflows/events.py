@@ -73,6 +73,29 @@ class PriorStored:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """The plan no longer fits what it was made for. Nothing was touched, and it is made anew."""
+
+    at_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The service's policy lets no further replica be changed for now."""
+
+    at_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thawed:
+    """The freeze is over."""
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Touching:
     """These replicas are changed next. Journalled first, so that a rollback knows them whatever happens."""
 
@@ -191,6 +214,9 @@ Event = (
     | PlanRefused
     | Verb
     | PriorStored
+    | Outdated
+    | Frozen
+    | Thawed
     | Touching
     | Applied
     | Judged
@@ -222,7 +248,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """See that the touched replicas are alive and unchanged by others."""
+    """See that the touched replicas are alive and unchanged by others, and whether a freeze is over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,11 @@ from perfagent.workflows.events import (
     Event,
     Expire,
     Expired,
+    Frozen,
     Judge,
     Judged,
     NothingToDo,
+    Outdated,
     Paused,
     Planned,
     PlanRefused,
@@ -38,6 +40,7 @@ from perfagent.workflows.events import (
     Resumed,
     RolledBack,
     Stumbled,
+    Thawed,
     Touching,
     Watch,
 )
@@ -74,7 +77,7 @@ def due(rollout: Rollout, now_s: float) -> Effect | None:
             return DraftPlan()
         case Phase.AWAITING_APPROVAL | Phase.HELD if overdue(rollout, now_s):
             return Expire()
-        case Phase.HELD if rollout.touched:
+        case Phase.HELD if rollout.touched or rollout.frozen:
             return Watch()
         case Phase.ROLLING_OUT if not rollout.captured:
             return CapturePrior()
@@ -105,7 +108,7 @@ def repeats(rollout: Rollout, event: Event) -> bool:
         case Aborted():
             return rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
         case Paused():
-            return rollout.phase is Phase.HELD
+            return rollout.phase is Phase.HELD and not rollout.frozen
         case Resumed():
             return rollout.phase in (Phase.ROLLING_OUT, Phase.MONITORING)
         case Promoted():
@@ -169,6 +172,11 @@ def _rolling_out(rollout: Rollout, event: Event) -> Rollout:
         case PriorStored(at_s, captured, quiet) if not rollout.captured:
             stored = replace(rollout, captured=captured, captured_at_s=at_s, quiet=quiet)
             return _enter_stage(stored, 0, at_s, "every replica's configuration is stored")
+        case Outdated(_, reason) if not rollout.captured:
+            return _plan_anew(rollout, reason)
+        case Frozen(_, reason):
+            frozen = Hold(reason, Phase.ROLLING_OUT, frozen=True)
+            return replace(rollout, phase=Phase.HELD, hold=frozen, deadline_s=None, reason=reason)
         case Touching(at_s, targets) if rollout.captured and set(targets) <= _stage_targets(rollout):
             touched = (*rollout.touched, *(target for target in targets if target not in rollout.touched))
             return replace(rollout, touched=touched, deadline_s=at_s + pace.ready_timeout_s)
@@ -231,6 +239,12 @@ def _held(rollout: Rollout, event: Event) -> Rollout:
             return _roll_back(rollout, at_s, f"{target}: {reason}")
         case Promoted(at_s, who, why) if resume is Phase.MONITORING:
             return _promote(rollout, at_s, (f"promoted by {who}: {why}",))
+        case Thawed(at_s) if rollout.frozen:
+            return _thaw(rollout, at_s, "the freeze is over")
+        case Resumed(at_s, who, why) if rollout.frozen:
+            return _thaw(rollout, at_s, f"resumed by {who}: {why}")
+        case Paused(at_s, who, why) if rollout.frozen:
+            return _hold(rollout, at_s, Phase.ROLLING_OUT, f"paused by {who}: {why}")
         case Resumed(at_s, who, why) if resume is Phase.MONITORING:
             return _observe(rollout, at_s + pace.monitoring_s, f"resumed by {who}: {why}")
         case Resumed(at_s, who, why) if resume is Phase.ROLLING_OUT:
@@ -275,7 +289,37 @@ def _start(rollout: Rollout, plan: Plan, at_s: float, reason: str) -> Rollout:
     if plan.by_hand:
         return _hold(rollout, at_s, None, f"no actuator: apply by hand: {' '.join(plan.flags)}")
     deadline_s = at_s + least_past_s(plan.pace) + plan.pace.ready_timeout_s
-    return replace(rollout, phase=Phase.ROLLING_OUT, deadline_s=deadline_s, reason=reason)
+    return replace(rollout, phase=Phase.ROLLING_OUT, hold=None, deadline_s=deadline_s, reason=reason)
+
+
+def _plan_anew(rollout: Rollout, reason: str) -> Rollout:
+    return replace(
+        rollout,
+        phase=Phase.PENDING,
+        plan=None,
+        approval=None,
+        hold=None,
+        deadline_s=None,
+        reason=f"planned anew: {reason}",
+    )
+
+
+def _thaw(rollout: Rollout, at_s: float, reason: str) -> Rollout:
+    """Go on after a freeze: from the stored configuration where nothing was touched, else with the rest of the stage.
+
+    The past that a stage is compared with ends where its first replica is changed, so it has not begun before that.
+    """
+    plan, approval = rollout.planned, rollout.approval
+    if not rollout.touched:
+        fresh = replace(rollout, captured=(), captured_at_s=None, history=())
+        if approval is not None and at_s >= approval.at_s + plan.pace.approval_timeout_s:
+            return _plan_anew(fresh, f"{approval.who}'s approval ran out during the freeze")
+        return _start(fresh, plan, at_s, reason)
+    before = plan.stages[rollout.stage - 1].targets if rollout.stage else ()
+    begun = rollout if set(rollout.touched) - set(before) else _record(rollout, started_at_s=at_s)
+    return replace(
+        begun, phase=Phase.ROLLING_OUT, hold=None, deadline_s=at_s + plan.pace.ready_timeout_s, reason=reason
+    )
 
 
 def _enter_stage(rollout: Rollout, index: int, at_s: float, reason: str) -> Rollout:

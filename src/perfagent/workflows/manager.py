@@ -29,7 +29,7 @@ from perfagent.workflows.events import (
     Verb,
 )
 from perfagent.workflows.leadership import Leadership
-from perfagent.workflows.machine import due, fold, repeats, step
+from perfagent.workflows.machine import due, fold, overdue, repeats, step
 from perfagent.workflows.model import Request, Rollout
 from perfagent.workflows.resting import must_rest
 
@@ -126,9 +126,13 @@ class Manager:
 
         def approval(rollout: Rollout) -> Verb:
             present = rollout.plan.hash if rollout.plan is not None else ""
-            approved = Approved(self._clock.now(), who, why, plan_hash if plan_hash is not None else present)
-            if approved.plan_hash != present and not repeats(rollout, approved):
-                raise IllegalTransition("the approval is for another plan than the present one; look at it again")
+            now_s = self._clock.now()
+            approved = Approved(now_s, who, why, plan_hash if plan_hash is not None else present)
+            if not repeats(rollout, approved):
+                if approved.plan_hash != present:
+                    raise IllegalTransition("the approval is for another plan than the present one; look at it again")
+                if overdue(rollout, now_s):
+                    raise IllegalTransition("the plan was to be approved in time, and that time is over")
             return approved
 
         return self._say(rollout_id, approval)

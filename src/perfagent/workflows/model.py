@@ -16,6 +16,7 @@ from perfagent.domain.proposal import Effect
 from perfagent.domain.snapshot import Target
 from perfagent.domain.verdict import NO_PAST, Criterion, Outlook, Quiet, StageVerdict, Verdict
 from perfagent.judge.noise import LEAST_MOODS, STRETCHES
+from perfagent.workflows.basis import Basis
 
 
 class Phase(StrEnum):
@@ -91,7 +92,7 @@ class Pace:
     ready_timeout_s: float = 900.0
     """For replicas to start; loading a large model's weights takes minutes."""
     approval_timeout_s: float = 86_400.0
-    """How long an approval is waited for, and how long one that was given counts before anything is touched."""
+    """How long an approval is waited for, and how long one counts that was given before a freeze."""
     hold_timeout_s: float = 86_400.0
     """How long a held rollout waits for a person before it is rolled back."""
     max_unready: int = 1
@@ -127,6 +128,8 @@ class Plan:
     """What each stage will be able to tell; empty in plans of releases that did not ask."""
     asked_for: tuple[str, ...] = ()
     """Why it needs approval; empty in plans of releases that did not say."""
+    basis: Basis = ()
+    """What it was made for; empty in plans of releases that did not say, and where a person makes the change."""
 
     @property
     def by_hand(self) -> bool:
@@ -170,6 +173,8 @@ class Hold:
     reason: str
     resume: Phase | None
     """The phase that `resume` returns to; None where nothing can be resumed (a change to be made by hand)."""
+    frozen: bool = False
+    """It waits for the end of a freeze, not for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +267,11 @@ class Rollout:
         if self.plan is None or self.phase is Phase.ROLLED_BACK:
             return 0.0
         return 100 * len(self.touched) / len(self.plan.targets)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it waits for the end of a freeze."""
+        return self.hold is not None and self.hold.frozen
 
     def captured_of(self, target_id: str) -> Captured:
         """The stored configuration of a replica."""

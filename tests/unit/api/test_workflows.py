@@ -218,6 +218,19 @@ async def test_a_service_that_has_to_rest_is_changed_only_with_an_override(watch
     assert (begun.status_code, begun.json()["override"]) == (201, "the queue grows")
 
 
+async def test_a_workflow_that_waits_for_the_end_of_a_freeze_says_so(watched: Site) -> None:
+    chat = (await watched.get("/services/chat")).json()
+    told = {name: chat[name] for name in ("engine", "actuator", "version", "flags")}
+    targets = [target["url"] for target in chat["targets"]]
+    always = {"freeze": [{"why": "moving house"}]}
+    await watched.put("/services/chat", {**told, "targets": targets, "policy": always})
+    workflow = (await watched.post("/workflows", CHANGE)).json()["workflow_id"]
+    await watched.turn(60)
+    frozen = (await watched.get(f"/workflows/{workflow}")).json()
+    assert (frozen["status"], frozen["waiting_for"], frozen["deadline"]) == ("held", "freeze", None)
+    assert frozen["reason"].endswith("UTC (moving house)")
+
+
 async def test_a_plan_says_why_a_person_is_asked(at: Site) -> None:
     asked = {**CHANGE, "config_changes": {"kv_cache_dtype": "fp8"}}
     workflow = (await at.post("/workflows", asked)).json()["workflow_id"]

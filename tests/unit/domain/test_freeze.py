@@ -46,8 +46,8 @@ def test_it_is_told_until_when_and_why() -> None:
     saturday = berlin("2026-11-21 19:00")
     assert frozen((), saturday) is None
     assert frozen((LUNCH,), saturday) is None
-    assert frozen((LUNCH, NIGHTS), saturday) == "until 2026-11-22 06:00 CET (weekend)"
-    assert frozen((NIGHTS, Period(0.0, saturday + 86_400)), saturday) == "until 2026-11-22 18:00 UTC"
+    assert frozen((LUNCH, NIGHTS), saturday) == "at least until 2026-11-22 06:00 CET (weekend)"
+    assert frozen((NIGHTS, Period(0.0, saturday + 86_400)), saturday) == "at least until 2026-11-22 18:00 UTC"
 
 
 @pytest.mark.parametrize(
