@@ -439,24 +439,86 @@ async def test_a_canary_that_fails_while_it_is_observed_is_rolled_back() -> None
     assert ended.reason == "chat-0: failed with the change: exited with status 1"
 
 
+BY_HAND = LaunchConfig(("--max-num-seqs", "32", "--seed=7"), BEFORE.env)
+
+
+@pytest.mark.parametrize("target", ["chat-0", "chat-3"])
 @pytest.mark.parametrize("phase", [Phase.MONITORING, Phase.HELD])
-async def test_a_canary_that_somebody_else_changes_is_rolled_back(phase: Phase) -> None:
+async def test_a_rollout_is_held_when_somebody_else_changes_a_replica(phase: Phase, target: str) -> None:
     world = World()
     rollout = await started(world, phase, auto_rollout=False)
-    world.fleet.restart("chat-0", BEFORE)
-    ended = await world.run(world.manager(), rollout.id)
-    assert ended.reason == "chat-0: somebody else changed its configuration"
+    changed = len(world.fleet.applied)
+    as_left = world.fleet.configs[target]
+    world.fleet.restart(target, BY_HAND)
+    manager = world.manager()
+    held = await world.run(manager, rollout.id, until=lambda r: bool(r.edits))
+    wanted = int(max_num_seqs(as_left) or 0)
+    assert held.phase is Phase.HELD
+    assert [str(edit) for edit in held.edits] == [
+        f"{target} (max_num_seqs is 32, not {wanted}; differing: --max-num-seqs)"
+    ]
+    assert held.reason == f"somebody else has changed {held.edits[0]}: resume looks again, abort undoes this rollout"
+    assert manager.resume(rollout.id, "bob", "is it gone?").phase is Phase.MONITORING
+    again = await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    assert again.edits == held.edits
+    await world.pass_time(300)
+    world.fleet.restart(target, as_left)
+    await world.pass_time(30)
+    mended = await world.run(manager, rollout.id, until=lambda r: not r.edits)
+    assert mended.reason.startswith("what somebody else had changed is as it was")
+    assert len(world.fleet.applied) == changed
+    resumed = manager.resume(rollout.id, "bob", "put back")
+    assert resumed.observed_from_s == world.clock.now() + rollout.planned.pace.warm_up_s
+    judged = await world.run(
+        manager, rollout.id, until=lambda r: len(r.history[0].looks) > len(rollout.history[0].looks)
+    )
+    assert judged.history[0].looks[-1].verdict is Verdict.PROMOTE
 
 
-async def test_a_replica_that_somebody_changed_since_the_plan_is_not_overwritten() -> None:
+async def test_no_further_replica_is_changed_once_somebody_else_has_changed_one() -> None:
     world = World(service(10))
     rollout = await started(world, Phase.MONITORING)
-    by_hand = LaunchConfig(("--max-num-seqs", "32"))
-    world.fleet.restart("chat-3", by_hand)
-    ended = await world.run(world.manager(), rollout.id)
-    assert ended.phase is Phase.ROLLED_BACK
-    assert world.fleet.configs.pop("chat-3") == by_hand
-    assert {config for target, config in world.fleet.configs.items() if target != "chat-3"} == {BEFORE}
+    manager = world.manager()
+    await world.run(manager, rollout.id, until=lambda r: len(r.touched) == 3)
+    world.fleet.restart("chat-7", BY_HAND)
+    held = await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    assert held.touched == ("chat-0", "chat-1", "chat-2")
+    world.fleet.restart("chat-7", BEFORE)
+    manager.resume(rollout.id, "bob", "put back")
+    assert (await world.run(manager, rollout.id)).phase is Phase.COMPLETED
+
+
+async def test_a_canary_that_fails_is_rolled_back_though_somebody_else_changes_another_replica() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    world.fleet.restart("chat-3", BY_HAND)
+    await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    world.fleet.fails_to_start = lambda config: max_num_seqs(config) == 64
+    ended = await world.run(manager, rollout.id)
+    assert ended.reason == "chat-0: failed with the change: exited with status 1"
+    assert world.fleet.configs == {**dict.fromkeys(world.fleet.configs, BEFORE), "chat-3": BY_HAND}
+
+
+async def test_a_replica_without_the_change_that_does_not_answer_holds_nothing_up() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    world.fleet.unreachable = {"chat-3"}
+    later = await world.run(manager, rollout.id, until=lambda r: r.stage == 1)
+    assert not any(isinstance(event, Stumbled) for _, event in manager.events(later.id))
+
+
+async def test_more_that_somebody_changes_does_not_prolong_how_long_a_person_is_waited_for() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    world.fleet.restart("chat-3", BY_HAND)
+    held = await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    await world.pass_time(600)
+    world.fleet.restart("chat-2", BY_HAND)
+    more = await world.run(manager, rollout.id, until=lambda r: len(r.edits) == 2)
+    assert more.deadline_s == held.deadline_s
 
 
 async def test_a_rollback_waits_for_a_replica_that_cannot_be_reached_and_restores_the_others_meanwhile() -> None:
@@ -890,4 +952,4 @@ async def test_replicas_with_nothing_new_to_tell_are_not_asked_at_every_tick() -
     for _ in range(20):
         await manager.tick()
         await world.clock.sleep(LOOK_S / 10)
-    assert asked == 2
+    assert asked == 2 * len(world.service.targets)

@@ -19,7 +19,7 @@ from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.policy import Policy
 from perfagent.workflows.model import Phase, Rollout
 from support.pages import FIXTURES
-from support.rollouts import World, max_num_seqs, request, service
+from support.rollouts import BEFORE, World, max_num_seqs, request, service
 
 FOLDER = FIXTURES / "journals"
 
@@ -142,6 +142,19 @@ async def frozen(world: World) -> Rollout:
     return await world.run(manager, begun.id)
 
 
+async def edited(world: World) -> Rollout:
+    """Somebody changes a replica and puts it back."""
+    manager = world.manager()
+    begun = manager.create(request())
+    await world.run(manager, begun.id, until=lambda r: r.phase is Phase.MONITORING)
+    for config in (LaunchConfig(("--max-num-seqs", "32", "--seed=7"), BEFORE.env), BEFORE):
+        world.fleet.restart("chat-1", config)
+        await world.run(manager, begun.id, until=lambda r: bool(r.edits) is (config != BEFORE))  # noqa: B023
+    await world.pass_time(60)
+    manager.resume(begun.id, "bob", "put back")
+    return await world.run(manager, begun.id)
+
+
 STORIES: tuple[Callable[[World], Awaitable[Rollout]], ...] = (
     told_by_people,
     stopped_by_the_judge,
@@ -153,6 +166,7 @@ STORIES: tuple[Callable[[World], Awaitable[Rollout]], ...] = (
     refused,
     under_way,
     frozen,
+    edited,
 )
 
 

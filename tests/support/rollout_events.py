@@ -26,6 +26,7 @@ from perfagent.workflows.events import (
     Applied,
     Approved,
     CanaryLost,
+    Drifted,
     Event,
     Expired,
     Frozen,
@@ -47,7 +48,7 @@ from perfagent.workflows.events import (
     Thawed,
     Touching,
 )
-from perfagent.workflows.model import Captured, Pace, Plan, PlannedStage, Request
+from perfagent.workflows.model import Captured, Edit, Pace, Plan, PlannedStage, Request
 
 IDS = ("a", "b", "c", "d")
 PLAN = Plan(
@@ -184,6 +185,7 @@ any_events: st.SearchStrategy[Event] = st.one_of(
     *(st.builds(each, _TIME) for each in (Applied, Expired, Recovered, Thawed)),
     st.builds(Judged, _TIME, verdicts, _MAYBE),
     st.builds(CanaryLost, _TIME, _TEXT, _TEXT),
+    st.builds(Drifted, _TIME, st.lists(st.builds(Edit, _TEXT, _TEXT), max_size=2).map(tuple)),
 )
 """Any event that can be written down, whether or not it makes sense."""
 
@@ -209,6 +211,7 @@ story_events: st.SearchStrategy[Event] = st.one_of(
     st.just(Frozen(0.0, "frozen until noon")),
     st.just(Stumbled(0.0, "no connection")),
     st.just(CanaryLost(0.0, "a", "crashed")),
+    st.sampled_from([(), (Edit("b", "max_num_seqs is 32, not 8"),)]).map(lambda edits: Drifted(0.0, edits)),
     st.builds(judged, st.sampled_from(Verdict), health=st.sampled_from([None, 20.0, 90.0])),
 )
 """Events that could happen to a rollout of `PLAN`, in any order."""

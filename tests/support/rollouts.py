@@ -271,6 +271,7 @@ class Deadly:
 
     def __init__(self, at_call: int | None = None, *, after: bool = False) -> None:
         self.calls = 0
+        self._dead = False
         self._at_call = at_call
         self._after = after
 
@@ -280,13 +281,15 @@ class Deadly:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """One call of a port."""
-        fatal = self.calls == self._at_call
+        """One call of a port; who is dead makes none, though other tasks of the process were about to."""
+        if self._dead:
+            raise Killed
+        self._dead = self.calls == self._at_call
         self.calls += 1
-        if fatal and not self._after:
+        if self._dead and not self._after:
             raise Killed
         yield
-        if fatal:
+        if self._dead:
             raise Killed
 
 

@@ -308,6 +308,14 @@ class EventOut(Model):
         return cls(workflow_id=workflow_id, seq=seq, at=instant(event.at_s), kind=kind, body=json.loads(body))
 
 
+class EditOut(Model):
+    """A replica that somebody else has changed meanwhile."""
+
+    target: str
+    differs: str
+    """How it runs in place of how it should."""
+
+
 class WorkflowOut(Model):
     """A rollout as it stands."""
 
@@ -335,6 +343,8 @@ class WorkflowOut(Model):
     """The canary's at the last verdict, 0–100."""
     waiting_for: Literal["approval", "decision", "freeze"] | None
     """What a person has to say before it goes on, or `freeze` where it goes on by itself when that is over."""
+    drift: tuple[EditOut, ...]
+    """What somebody else has changed, for which it is held."""
     deadline: datetime | None
     """When patience with the present status ends."""
     plan: PlanOut | None
@@ -395,6 +405,7 @@ def _fields(rollout: Rollout) -> dict[str, object]:
         "fleet_percent": rollout.fleet_percent,
         "final_health_score": rollout.health,
         "waiting_for": "freeze" if rollout.frozen else _WAITING.get(rollout.phase),
+        "drift": tuple(EditOut(target=edit.target, differs=edit.differs) for edit in rollout.edits),
         "deadline": instant_or_none(rollout.deadline_s),
         "plan": None if rollout.plan is None else PlanOut.of(rollout.plan),
         "approval": None if rollout.approval is None else ApprovalOut.of(rollout.approval),

@@ -25,6 +25,7 @@ from perfagent.workflows.events import (
     CanaryLost,
     CapturePrior,
     DraftPlan,
+    Drifted,
     Effect,
     Event,
     Expire,
@@ -166,7 +167,7 @@ class Effects:
         scraped = self._scraped([target.id for target in plan.targets], start_s - width_s)
         return len(scraped) == len(plan.targets) and all(window.start_s <= start_s + width_s for window in scraped)
 
-    async def _watch(self, rollout: Rollout, *, must_be_ready: bool) -> CanaryLost | None:
+    async def _watch(self, rollout: Rollout, *, must_be_ready: bool) -> CanaryLost | Drifted | None:
         if not rollout.touched:
             return None
         now_s, actuator = self.clock.now(), self._actuator(rollout.planned)
@@ -178,13 +179,16 @@ class Effects:
 
     def _sudden_harm(self, rollout: Rollout, since_s: float) -> tuple[str, str] | None:
         """The worst canary and why, where what was scraped since the last time makes harm certain."""
-        others = [target.id for target in rollout.planned.targets if target.id not in rollout.touched]
+        edited = {edit.target for edit in rollout.edits}
+        canary = [target for target in rollout.touched if target not in edited]
+        everywhere = (target.id for target in rollout.planned.targets)
+        others = [target for target in everywhere if target not in rollout.touched and target not in edited]
         seen = self._seen.get(rollout.id)
         if seen is None or seen.since_s != since_s:  # another stage, or another process before this one
             metrics = [criterion.metric for criterion in rollout.planned.criteria]
             seen = SuddenHarm(since_s, metrics, None if others else self._usual(rollout))
             self._seen[rollout.id] = seen
-        return seen.add(*({each: self._fresh(seen, each) for each in arm} for arm in (rollout.touched, others)))
+        return seen.add(*({each: self._fresh(seen, each) for each in arm} for arm in (canary, others)))
 
     def _fresh(self, seen: SuddenHarm, target: str) -> Sequence[Snapshot]:
         known_s = seen.read_to_s(target)

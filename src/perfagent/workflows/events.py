@@ -7,7 +7,7 @@ outside; they carry no memory, so a restart simply asks again.
 from dataclasses import dataclass
 
 from perfagent.domain.verdict import NO_PAST, Quiet, StageVerdict
-from perfagent.workflows.model import Captured, Plan, Request
+from perfagent.workflows.model import Captured, Edit, Plan, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +122,19 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class CanaryLost:
-    """A replica with the change failed to start, crashed, restarted, or was changed by somebody else."""
+    """A replica with the change failed to start, crashed, or did certain harm."""
 
     at_s: float
     target: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """Somebody else has changed these replicas, or nobody's change is left: then there are none."""
+
+    at_s: float
+    edits: tuple[Edit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +229,7 @@ Event = (
     | Applied
     | Judged
     | CanaryLost
+    | Drifted
     | Expired
     | Stumbled
     | Recovered
@@ -248,7 +257,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """See that the touched replicas are alive and unchanged by others, and whether a freeze is over."""
+    """See that the replicas are unchanged by others, the touched ones alive, and whether a freeze is over."""
 
 
 @dataclass(frozen=True, slots=True)

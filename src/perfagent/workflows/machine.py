@@ -18,6 +18,7 @@ from perfagent.workflows.events import (
     CanaryLost,
     CapturePrior,
     DraftPlan,
+    Drifted,
     Effect,
     Event,
     Expire,
@@ -44,7 +45,7 @@ from perfagent.workflows.events import (
     Touching,
     Watch,
 )
-from perfagent.workflows.model import Approval, Hold, Phase, Plan, Rollout, StageRecord, least_past_s
+from perfagent.workflows.model import Approval, Edit, Hold, Phase, Plan, Rollout, StageRecord, least_past_s
 
 MAX_ATTEMPTS = 8
 """Failures in a row after which patience ends; with the back-off below that is about four minutes."""
@@ -186,6 +187,8 @@ def _rolling_out(rollout: Rollout, event: Event) -> Rollout:
             return _observe(_record(ready, applied_at_s=at_s), observed_from_s + pace.monitoring_s, "observing")
         case CanaryLost(at_s, target, reason):
             return _roll_back(rollout, at_s, f"{target}: {reason}")
+        case Drifted(at_s, edits) if rollout.captured:
+            return _drifted(rollout, at_s, Phase.ROLLING_OUT, edits)
         case Expired(at_s):
             late = "become ready" if rollout.captured else "show what they do without the change"
             return _give_up(rollout, at_s, f"the replicas did not {late} in time")
@@ -201,6 +204,8 @@ def _monitoring(rollout: Rollout, event: Event) -> Rollout:
             return _judged(rollout, event)
         case CanaryLost(at_s, target, reason):
             return _roll_back(rollout, at_s, f"{target}: {reason}")
+        case Drifted(at_s, edits):
+            return _drifted(rollout, at_s, Phase.MONITORING, edits)
         case Paused(at_s, who, why):
             return _hold(rollout, at_s, Phase.MONITORING, f"paused by {who}: {why}")
         case Promoted(at_s, who, why):
@@ -231,28 +236,38 @@ def _judged(rollout: Rollout, event: Judged) -> Rollout:
 
 
 def _held(rollout: Rollout, event: Event) -> Rollout:
-    pace, resume = rollout.planned.pace, rollout.hold.resume if rollout.hold else None
+    resume = rollout.hold.resume if rollout.hold else None
     match event:
         case Expired(at_s):
             return _roll_back(rollout, at_s, f"held for too long ({rollout.reason})")
         case CanaryLost(at_s, target, reason):
             return _roll_back(rollout, at_s, f"{target}: {reason}")
+        case Drifted(at_s, edits) if rollout.captured and resume is not None:
+            return _drifted(rollout, at_s, resume, edits)
         case Promoted(at_s, who, why) if resume is Phase.MONITORING:
             return _promote(rollout, at_s, (f"promoted by {who}: {why}",))
         case Thawed(at_s) if rollout.frozen:
-            return _thaw(rollout, at_s, "the freeze is over")
-        case Resumed(at_s, who, why) if rollout.frozen:
-            return _thaw(rollout, at_s, f"resumed by {who}: {why}")
+            return _look_again(rollout, at_s, "the freeze is over")
         case Paused(at_s, who, why) if rollout.frozen:
             return _hold(rollout, at_s, Phase.ROLLING_OUT, f"paused by {who}: {why}")
-        case Resumed(at_s, who, why) if resume is Phase.MONITORING:
-            return _observe(rollout, at_s + pace.monitoring_s, f"resumed by {who}: {why}")
-        case Resumed(at_s, who, why) if resume is Phase.ROLLING_OUT:
-            deadline_s = at_s + pace.ready_timeout_s
-            reason = f"resumed by {who}: {why}"
-            return replace(rollout, phase=Phase.ROLLING_OUT, hold=None, deadline_s=deadline_s, reason=reason)
+        case Resumed(at_s, who, why) if resume is not None:
+            return _resume(rollout, at_s, resume, f"resumed by {who}: {why}")
         case _:
             return _nothing_follows(rollout, event)
+
+
+def _resume(rollout: Rollout, at_s: float, phase: Phase, reason: str) -> Rollout:
+    """Go on after a hold; what somebody else had changed since makes what was seen before no evidence any more."""
+    pace, drifted = rollout.planned.pace, rollout.hold is not None and rollout.hold.edits is not None
+    if phase is Phase.MONITORING and drifted:
+        observed_from_s = at_s + pace.warm_up_s
+        anew = replace(rollout, applied_at_s=at_s, observed_from_s=observed_from_s)
+        return _observe(anew, observed_from_s + pace.monitoring_s, reason)
+    if phase is Phase.MONITORING:
+        return _observe(rollout, at_s + pace.monitoring_s, reason)
+    if rollout.frozen or drifted:
+        return _look_again(rollout, at_s, reason)
+    return replace(rollout, phase=phase, hold=None, deadline_s=at_s + pace.ready_timeout_s, reason=reason)
 
 
 def _rolling_back(rollout: Rollout, event: Event) -> Rollout:
@@ -304,8 +319,8 @@ def _plan_anew(rollout: Rollout, reason: str) -> Rollout:
     )
 
 
-def _thaw(rollout: Rollout, at_s: float, reason: str) -> Rollout:
-    """Go on after a freeze: from the stored configuration where nothing was touched, else with the rest of the stage.
+def _look_again(rollout: Rollout, at_s: float, reason: str) -> Rollout:
+    """Go on changing replicas after a freeze or somebody's edit; where nothing was touched, store what is there anew.
 
     The past that a stage is compared with ends where its first replica is changed, so it has not begun before that.
     """
@@ -313,7 +328,7 @@ def _thaw(rollout: Rollout, at_s: float, reason: str) -> Rollout:
     if not rollout.touched:
         fresh = replace(rollout, captured=(), captured_at_s=None, history=())
         if approval is not None and at_s >= approval.at_s + plan.pace.approval_timeout_s:
-            return _plan_anew(fresh, f"{approval.who}'s approval ran out during the freeze")
+            return _plan_anew(fresh, f"{approval.who}'s approval ran out meanwhile")
         return _start(fresh, plan, at_s, reason)
     before = plan.stages[rollout.stage - 1].targets if rollout.stage else ()
     begun = rollout if set(rollout.touched) - set(before) else _record(rollout, started_at_s=at_s)
@@ -354,6 +369,15 @@ def _listed(what: str, reasons: tuple[str, ...]) -> str:
 def _hold(rollout: Rollout, at_s: float, resume: Phase | None, reason: str) -> Rollout:
     deadline_s = at_s + rollout.planned.pace.hold_timeout_s
     return replace(rollout, phase=Phase.HELD, hold=Hold(reason, resume), deadline_s=deadline_s, reason=reason)
+
+
+def _drifted(rollout: Rollout, at_s: float, resume: Phase, edits: tuple[Edit, ...]) -> Rollout:
+    """Held for a person, and no longer than what it is held for already."""
+    told = f"somebody else has changed {', '.join(map(str, edits))}: resume looks again, abort undoes this rollout"
+    if not edits:
+        told = "what somebody else had changed is as it was: resume goes on, abort undoes this rollout"
+    held = replace(_hold(rollout, at_s, resume, told), hold=Hold(told, resume, edits=edits))
+    return replace(held, deadline_s=rollout.deadline_s or held.deadline_s) if rollout.phase is Phase.HELD else held
 
 
 def _promote(rollout: Rollout, at_s: float, reasons: tuple[str, ...]) -> Rollout:

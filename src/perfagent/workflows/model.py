@@ -167,6 +167,18 @@ class Captured:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """A replica that somebody else has changed while the rollout was under way."""
+
+    target: str
+    differs: str
+    """How it runs in place of how it should."""
+
+    def __str__(self) -> str:
+        return f"{self.target} ({self.differs})"
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Why a rollout waits for a person, and where it goes on."""
 
@@ -175,6 +187,8 @@ class Hold:
     """The phase that `resume` returns to; None where nothing can be resumed (a change to be made by hand)."""
     frozen: bool = False
     """It waits for the end of a freeze, not for a person."""
+    edits: tuple[Edit, ...] | None = None
+    """What somebody else has changed, as last seen; None where it is not held for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +286,18 @@ class Rollout:
     def frozen(self) -> bool:
         """Whether it waits for the end of a freeze."""
         return self.hold is not None and self.hold.frozen
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """What somebody else has changed, as far as it is told already."""
+        return (self.hold.edits or ()) if self.hold is not None else ()
+
+    @property
+    def confirmed(self) -> frozenset[str]:
+        """Replicas that were all seen to run the change, which they therefore do as long as nobody else sees to it."""
+        return frozenset(
+            target for record in self.history if record.applied_at_s is not None for target in record.targets
+        )
 
     def captured_of(self, target_id: str) -> Captured:
         """The stored configuration of a replica."""

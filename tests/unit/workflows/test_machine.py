@@ -15,6 +15,7 @@ from perfagent.workflows.events import (
     Approved,
     CapturePrior,
     DraftPlan,
+    Drifted,
     Event,
     Expire,
     Frozen,
@@ -37,7 +38,7 @@ from perfagent.workflows.events import (
     Watch,
 )
 from perfagent.workflows.machine import MAX_ATTEMPTS, begin, due, fold, repeats, step
-from perfagent.workflows.model import Phase, Request, Rollout
+from perfagent.workflows.model import Edit, Phase, Request, Rollout
 from support.rollout_events import CAPTURED, IDS, PLAN, judged, story_events
 from support.rollouts import BEFORE, World, max_num_seqs, request, service
 
@@ -269,7 +270,7 @@ def test_an_approval_does_not_outlast_a_freeze_for_longer_than_it_counts() -> No
     assert step(frozen, Thawed(lapsed_s - 0.1)).approval is not None
     anew = step(frozen, Thawed(lapsed_s))
     assert (anew.phase, anew.plan, anew.approval) == (Phase.PENDING, None, None)
-    assert anew.reason == "planned anew: ann's approval ran out during the freeze"
+    assert anew.reason == "planned anew: ann's approval ran out meanwhile"
     assert step(anew, Planned(lapsed_s, PLAN)).phase is Phase.AWAITING_APPROVAL
 
 
@@ -281,6 +282,32 @@ def test_who_pauses_in_a_freeze_is_waited_for_when_it_is_over() -> None:
     assert (paused.phase, paused.reason, paused.frozen) == (Phase.HELD, "paused by bob: lunch", False)
     with pytest.raises(IllegalTransition):
         step(paused, Thawed(1000.0))
+
+
+EDIT = Edit("b", "max_num_seqs is 32, not 8")
+
+
+def test_what_was_seen_before_somebody_elses_change_is_no_evidence_after_it() -> None:
+    drifted = at(*TO_MONITORING, Drifted(300.0, (EDIT,)))
+    assert (drifted.phase, drifted.edits) == (Phase.HELD, (EDIT,))
+    for held in (drifted, step(drifted, Drifted(400.0, ()))):
+        resumed = step(held, Resumed(1000.0, "bob", "put back"))
+        assert (resumed.phase, resumed.observed_from_s, resumed.judge_at_s) == (Phase.MONITORING, 1060.0, 1660.0)
+    paused = step(at(*TO_MONITORING, Paused(300.0, "bob", "lunch")), Resumed(1000.0, "bob", "back"))
+    assert (paused.observed_from_s, paused.judge_at_s) == (70.0, 1600.0)
+
+
+def test_before_anything_was_touched_somebody_elses_change_is_stored_too() -> None:
+    stored = at(REQUESTED, Planned(1.0, PLAN), PriorStored(2.0, CAPTURED), Drifted(3.0, (EDIT,)))
+    resumed = step(stored, Resumed(10.0, "bob", "meant so"))
+    assert due(resumed, 10.0) == CapturePrior()
+
+
+def test_somebody_elses_change_does_not_prolong_a_hold_but_gives_a_frozen_one_an_end() -> None:
+    paused = at(*TO_MONITORING, Paused(300.0, "bob", "lunch"))
+    assert step(paused, Drifted(400.0, (EDIT,))).deadline_s == paused.deadline_s
+    frozen = at(*TO_MONITORING, judged(Verdict.PROMOTE, at_s=700.0), Frozen(700.0, ""))
+    assert step(frozen, Drifted(800.0, (EDIT,))).deadline_s == 800.0 + PLAN.pace.hold_timeout_s
 
 
 def test_a_plan_that_is_out_of_date_needs_its_approval_anew() -> None:
