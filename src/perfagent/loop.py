@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from perfagent import engines
-from perfagent.analysis import BURN_RULES, check_measurable, diagnose, error_budget, of_service
+from perfagent.analysis import (
+    BURN_RULES,
+    check_measurable,
+    diagnose,
+    error_budget,
+    of_service,
+    service_slo_status,
+)
 from perfagent.analysis.drift import config_drifts, drifts, enough_past
 from perfagent.domain.drift import Drifts
 from perfagent.domain.errors import Conflict, InvalidInput, NotFound, NotScraped, Unavailable
@@ -537,7 +544,8 @@ class Agent:
             for metric in (*snapshot.scalars, *snapshot.histograms)
         )
         reason = "; ".join(advice.text for advice in view.advice) or "nothing holds this service back"
-        return Survey(view.config, carried, view.proposals[0] if view.proposals else None, reason)
+        statuses = tuple(service_slo_status(view.windows, each) for each in service.objectives)
+        return Survey(view.config, carried, view.proposals, reason, statuses)
 
 
 def _runs_alike(a: Service, b: Service) -> bool:

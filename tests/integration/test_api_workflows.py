@@ -201,9 +201,48 @@ async def test_one_workflow_at_a_time(at: Site) -> None:
     assert problem(await at.post("/workflows", CHANGE)) == (409, "conflict")
 
 
+async def test_a_service_that_has_to_rest_is_changed_only_with_an_override(watched: Site) -> None:
+    chat = (await watched.get("/services/chat")).json()
+    told = {name: chat[name] for name in ("engine", "actuator", "version", "flags")}
+    targets = [target["url"] for target in chat["targets"]]
+    await watched.put("/services/chat", {**told, "targets": targets, "policy": {"cooldown": "1h"}})
+    workflow = (await watched.post("/workflows", CHANGE)).json()["workflow_id"]
+    await watched.turn(60)
+    await watched.post(f"/workflows/{workflow}/abort", ANN)
+    await watched.turn(60)
+    refused = await watched.post("/workflows", CHANGE)
+    assert problem(refused) == (409, "conflict")
+    assert "1h of rest" in refused.json()["detail"]
+    assert problem(await watched.post("/workflows", {**CHANGE, "override": " "})) == (422, "invalid-fields")
+    begun = await watched.post("/workflows", {**CHANGE, "override": "the queue grows"})
+    assert (begun.status_code, begun.json()["override"]) == (201, "the queue grows")
+
+
+async def test_a_workflow_that_waits_for_the_end_of_a_freeze_says_so(watched: Site) -> None:
+    chat = (await watched.get("/services/chat")).json()
+    told = {name: chat[name] for name in ("engine", "actuator", "version", "flags")}
+    targets = [target["url"] for target in chat["targets"]]
+    always = {"freeze": [{"why": "moving house"}]}
+    await watched.put("/services/chat", {**told, "targets": targets, "policy": always})
+    workflow = (await watched.post("/workflows", CHANGE)).json()["workflow_id"]
+    await watched.turn(60)
+    frozen = (await watched.get(f"/workflows/{workflow}")).json()
+    assert (frozen["status"], frozen["waiting_for"], frozen["deadline"]) == ("held", "freeze", None)
+    assert frozen["reason"].endswith("UTC (moving house)")
+
+
+async def test_a_plan_says_why_a_person_is_asked(at: Site) -> None:
+    asked = {**CHANGE, "config_changes": {"kv_cache_dtype": "fp8"}}
+    workflow = (await at.post("/workflows", asked)).json()["workflow_id"]
+    await at.turn(10)
+    waiting = (await at.get(f"/workflows/{workflow}")).json()
+    assert waiting["plan"]["asked_for"] == ["kv_cache_dtype may alter answers"]
+    assert waiting["reason"] == "waiting for a person to approve the plan: kv_cache_dtype may alter answers"
+
+
 async def test_a_word_needs_who_and_why(at: Site) -> None:
     workflow = (await at.post("/workflows", CHANGE)).json()["workflow_id"]
-    for body in ({}, {"who": "ann"}, {"who": " ", "why": "x"}, {**ANN, "plan": 1}):
+    for body in ({}, {"who": "ann"}, {"who": " ", "why": "x"}, {"who": "ann", "why": " "}, {**ANN, "plan": 1}):
         assert problem(await at.post(f"/workflows/{workflow}/abort", body)) == (422, "invalid-fields")
     assert problem(await at.post("/workflows/nothing/abort", ANN)) == (404, "not-found")
 

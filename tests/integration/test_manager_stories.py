@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from perfagent.api.rollouts import LONGEST_MONITORING_S
 from perfagent.domain.errors import BadAnswer, Conflict, IllegalTransition, LeaseLost, NotFound, Unreachable
+from perfagent.domain.freeze import Period
 from perfagent.domain.knob import Knob, LaunchConfig
+from perfagent.domain.policy import Policy
+from perfagent.domain.share import Share
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.domain.verdict import Verdict
 from perfagent.store.memory import MemoryHistory, MemoryJournal, MemoryLease
@@ -15,6 +19,7 @@ from perfagent.workflows.events import (
     Aborted,
     Approved,
     Judged,
+    Outdated,
     Planned,
     Recovered,
     Requested,
@@ -23,7 +28,7 @@ from perfagent.workflows.events import (
 )
 from perfagent.workflows.leadership import LEASE_S, Fenced, Leadership
 from perfagent.workflows.manager import LOOK_S
-from perfagent.workflows.model import Pace, Phase, Rollout
+from perfagent.workflows.model import Phase, Rollout
 from support.rollouts import BEFORE, MORE_AT_ONCE, START_S, World, max_num_seqs, request, service
 
 
@@ -144,7 +149,7 @@ async def test_an_approval_of_another_plan_is_refused() -> None:
 
 
 async def test_an_approval_still_holds_when_a_release_later_a_plan_says_more() -> None:
-    world = World(pace=Pace(max_unready=2))
+    world = World(service(policy=Policy(max_unready=2)))
     waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
     world.manager().approve(waiting.id, "bob", "looks right")
     older = MemoryJournal(world.held)  # of a release that did not know how many may be down at a time
@@ -434,24 +439,86 @@ async def test_a_canary_that_fails_while_it_is_observed_is_rolled_back() -> None
     assert ended.reason == "chat-0: failed with the change: exited with status 1"
 
 
+BY_HAND = LaunchConfig(("--max-num-seqs", "32", "--seed=7"), BEFORE.env)
+
+
+@pytest.mark.parametrize("target", ["chat-0", "chat-3"])
 @pytest.mark.parametrize("phase", [Phase.MONITORING, Phase.HELD])
-async def test_a_canary_that_somebody_else_changes_is_rolled_back(phase: Phase) -> None:
+async def test_a_rollout_is_held_when_somebody_else_changes_a_replica(phase: Phase, target: str) -> None:
     world = World()
     rollout = await started(world, phase, auto_rollout=False)
-    world.fleet.restart("chat-0", BEFORE)
-    ended = await world.run(world.manager(), rollout.id)
-    assert ended.reason == "chat-0: somebody else changed its configuration"
+    changed = len(world.fleet.applied)
+    as_left = world.fleet.configs[target]
+    world.fleet.restart(target, BY_HAND)
+    manager = world.manager()
+    held = await world.run(manager, rollout.id, until=lambda r: bool(r.edits))
+    wanted = int(max_num_seqs(as_left) or 0)
+    assert held.phase is Phase.HELD
+    assert [str(edit) for edit in held.edits] == [
+        f"{target} (max_num_seqs is 32, not {wanted}; differing: --max-num-seqs)"
+    ]
+    assert held.reason == f"somebody else has changed {held.edits[0]}: resume looks again, abort undoes this rollout"
+    assert manager.resume(rollout.id, "bob", "is it gone?").phase is Phase.MONITORING
+    again = await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    assert again.edits == held.edits
+    await world.pass_time(300)
+    world.fleet.restart(target, as_left)
+    await world.pass_time(30)
+    mended = await world.run(manager, rollout.id, until=lambda r: not r.edits)
+    assert mended.reason.startswith("what somebody else had changed is as it was")
+    assert len(world.fleet.applied) == changed
+    resumed = manager.resume(rollout.id, "bob", "put back")
+    assert resumed.observed_from_s == world.clock.now() + rollout.planned.pace.warm_up_s
+    judged = await world.run(
+        manager, rollout.id, until=lambda r: len(r.history[0].looks) > len(rollout.history[0].looks)
+    )
+    assert judged.history[0].looks[-1].verdict is Verdict.PROMOTE
 
 
-async def test_a_replica_that_somebody_changed_since_the_plan_is_not_overwritten() -> None:
+async def test_no_further_replica_is_changed_once_somebody_else_has_changed_one() -> None:
     world = World(service(10))
     rollout = await started(world, Phase.MONITORING)
-    by_hand = LaunchConfig(("--max-num-seqs", "32"))
-    world.fleet.restart("chat-3", by_hand)
-    ended = await world.run(world.manager(), rollout.id)
-    assert ended.phase is Phase.ROLLED_BACK
-    assert world.fleet.configs.pop("chat-3") == by_hand
-    assert {config for target, config in world.fleet.configs.items() if target != "chat-3"} == {BEFORE}
+    manager = world.manager()
+    await world.run(manager, rollout.id, until=lambda r: len(r.touched) == 3)
+    world.fleet.restart("chat-7", BY_HAND)
+    held = await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    assert held.touched == ("chat-0", "chat-1", "chat-2")
+    world.fleet.restart("chat-7", BEFORE)
+    manager.resume(rollout.id, "bob", "put back")
+    assert (await world.run(manager, rollout.id)).phase is Phase.COMPLETED
+
+
+async def test_a_canary_that_fails_is_rolled_back_though_somebody_else_changes_another_replica() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    world.fleet.restart("chat-3", BY_HAND)
+    await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    world.fleet.fails_to_start = lambda config: max_num_seqs(config) == 64
+    ended = await world.run(manager, rollout.id)
+    assert ended.reason == "chat-0: failed with the change: exited with status 1"
+    assert world.fleet.configs == {**dict.fromkeys(world.fleet.configs, BEFORE), "chat-3": BY_HAND}
+
+
+async def test_a_replica_without_the_change_that_does_not_answer_holds_nothing_up() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    world.fleet.unreachable = {"chat-3"}
+    later = await world.run(manager, rollout.id, until=lambda r: r.stage == 1)
+    assert not any(isinstance(event, Stumbled) for _, event in manager.events(later.id))
+
+
+async def test_more_that_somebody_changes_does_not_prolong_how_long_a_person_is_waited_for() -> None:
+    world = World()
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    world.fleet.restart("chat-3", BY_HAND)
+    held = await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    await world.pass_time(600)
+    world.fleet.restart("chat-2", BY_HAND)
+    more = await world.run(manager, rollout.id, until=lambda r: len(r.edits) == 2)
+    assert more.deadline_s == held.deadline_s
 
 
 async def test_a_rollback_waits_for_a_replica_that_cannot_be_reached_and_restores_the_others_meanwhile() -> None:
@@ -622,6 +689,114 @@ async def test_a_service_has_one_rollout_at_a_time() -> None:
     assert manager.create(request()).id == "r2"
 
 
+async def test_after_a_rollback_a_service_rests_unless_somebody_says_why_it_cannot() -> None:
+    world = World(service(policy=Policy(cooldown_s=3600.0)))
+    harmful(world)
+    await started(world, Phase.ROLLED_BACK)
+    manager = world.manager()
+    with pytest.raises(Conflict, match=r"service chat: its last change was rolled back, .* until 20"):
+        manager.create(request())
+    hurried = manager.create(request(override="the queue grows by the minute"))
+    assert hurried.request.override == "the queue grows by the minute"
+    manager.abort(hurried.id, "bob", "it can wait after all")
+    await world.pass_time(3600)
+    assert manager.create(request()).active
+
+
+async def test_a_service_is_changed_no_more_often_than_its_policy_allows() -> None:
+    world = World(service(policy=Policy(changes_per_day=1)))
+    await started(world, Phase.COMPLETED)
+    with pytest.raises(Conflict, match="changed 1 times within 24 hours"):
+        world.manager().create(request(change={Knob.MAX_NUM_SEQS: 32}))
+
+
+def freeze(world: World, seconds: float | None) -> None:
+    """From now on for so long nothing may be changed; None lifts it."""
+    now_s = world.clock.now()
+    freezes = () if seconds is None else (Period(now_s, now_s + seconds, "holidays"),)
+    world.service = replace(world.service, policy=Policy(freezes=freezes))
+
+
+async def test_nothing_begins_in_a_freeze_and_what_was_approved_begins_when_it_is_over() -> None:
+    world = World(service(10))
+    freeze(world, 20 * 3600.0)
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    manager = world.manager()
+    manager.approve(waiting.id, "bob", "looks right")
+    frozen = await world.run(manager, waiting.id, until=lambda r: r.phase is Phase.HELD)
+    assert frozen.reason.startswith("frozen by the service's policy at least until 20")
+    assert frozen.reason.endswith("UTC (holidays)")
+    await world.clock.sleep(START_S + 20 * 3600 - 900 - world.clock.now())
+    touched = await world.run(manager, waiting.id, until=lambda r: bool(r.touched))
+    assert touched.updated_at_s == START_S + 20 * 3600
+    assert (await world.run(manager, waiting.id)).phase is Phase.COMPLETED
+
+
+async def test_a_freeze_that_is_put_or_lifted_meanwhile_counts_for_the_next_replica() -> None:
+    world = World(service(10))
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    await world.run(manager, rollout.id, until=lambda r: len(r.touched) == 3)
+    freeze(world, 1e9)
+    await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    resumed = manager.resume(rollout.id, "bob", "never mind the freeze")
+    assert resumed.phase is Phase.ROLLING_OUT
+    held = await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    assert held.reason.startswith("frozen")
+    await world.clock.sleep(30 * 3600)
+    await manager.tick()
+    assert manager.get(rollout.id).touched == ("chat-0", "chat-1", "chat-2")
+    freeze(world, None)
+    assert (await world.run(manager, rollout.id)).phase is Phase.COMPLETED
+
+
+async def test_a_rollback_knows_no_freeze() -> None:
+    world = World(service(10))
+    rollout = await started(world, Phase.MONITORING)
+    harmful(world)
+    freeze(world, 1e9)
+    assert (await world.run(world.manager(), rollout.id)).phase is Phase.ROLLED_BACK
+    assert set(world.fleet.configs.values()) == {BEFORE}
+
+
+async def test_a_plan_is_made_and_approved_anew_when_the_service_was_changed_after_it() -> None:
+    world = World()
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    manager = world.manager()
+    world.service = replace(world.service, policy=Policy((Share(50), Share(100))))
+    manager.approve(waiting.id, "bob", "looks right")
+    asked = await world.run(manager, waiting.id, until=lambda r: r.phase is Phase.AWAITING_APPROVAL)
+    assert [stage.percent for stage in asked.planned.stages] == [50, 100]
+    with pytest.raises(IllegalTransition, match="another plan"):
+        manager.approve(waiting.id, "bob", "a late repeat", waiting.planned.hash)
+    manager.approve(waiting.id, "bob", "looks right too")
+    assert (await world.run(manager, waiting.id)).phase is Phase.COMPLETED
+
+
+async def test_a_plan_is_made_anew_when_a_replica_was_changed_after_it() -> None:
+    world = World()
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    manager = world.manager()
+    by_hand = LaunchConfig(("--max-num-seqs", "32"))
+    world.fleet.restart("chat-1", by_hand)
+    manager.approve(waiting.id, "bob", "looks right")
+    asked = await world.run(manager, waiting.id, until=lambda r: r.phase is Phase.AWAITING_APPROVAL)
+    reasons = [event.reason for _, event in manager.events(waiting.id) if isinstance(event, Outdated)]
+    assert reasons == ["since the plan was made, chat-1 is started otherwise"]
+    assert asked.approval is None
+    manager.approve(waiting.id, "bob", "I know of chat-1")
+    approved = await world.run(manager, waiting.id, until=lambda r: bool(r.captured))
+    assert approved.captured_of("chat-1").prior == by_hand
+
+
+async def test_an_approval_that_comes_too_late_is_refused_though_nobody_noticed_yet() -> None:
+    world = World()
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    await world.clock.sleep(waiting.planned.pace.approval_timeout_s)
+    with pytest.raises(IllegalTransition, match="that time is over"):
+        world.manager().approve(waiting.id, "bob", "at last")
+
+
 async def test_unknown_rollouts_are_not_found() -> None:
     manager = World().manager()
     for call in (manager.get, manager.events):
@@ -777,4 +952,4 @@ async def test_replicas_with_nothing_new_to_tell_are_not_asked_at_every_tick() -
     for _ in range(20):
         await manager.tick()
         await world.clock.sleep(LOOK_S / 10)
-    assert asked == 2
+    assert asked == 2 * len(world.service.targets)

@@ -1,21 +1,25 @@
 """Whole journals as a release writes them, for later releases to fold.
 
 `PYTHONPATH=src:tests python -m support.journals` writes those of the present release to `tests/fixtures/journals`, in a
-folder named by its version. What is there is never changed: a release that journals otherwise gets a folder of its own.
+folder named by its version. What is there is never changed: what is journalled otherwise later gets a story or a folder
+of its own.
 """
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from perfagent import __version__
 from perfagent.domain.errors import Unreachable
-from perfagent.domain.knob import Knob
+from perfagent.domain.freeze import Period
+from perfagent.domain.knob import Knob, LaunchConfig
+from perfagent.domain.policy import Policy
 from perfagent.workflows.model import Phase, Rollout
 from support.pages import FIXTURES
-from support.rollouts import World, max_num_seqs, request, service
+from support.rollouts import BEFORE, World, max_num_seqs, request, service
 
 FOLDER = FIXTURES / "journals"
 
@@ -124,6 +128,33 @@ async def under_way(world: World) -> Rollout:
     return await world.run(manager, begun.id, until=lambda r: r.stage == 1 and r.phase is Phase.MONITORING)
 
 
+async def frozen(world: World) -> Rollout:
+    """Somebody edits the fleet before anything is touched; then a freeze, between the stages."""
+    manager = world.manager()
+    begun = manager.create(request(requires_approval=True))
+    for why in ("looks right", "still does"):
+        await world.run(manager, begun.id, until=lambda r: r.phase is Phase.AWAITING_APPROVAL)
+        world.fleet.restart("chat-1", LaunchConfig(("--max-num-seqs", "8")))
+        manager.approve(begun.id, "ann", why)
+    await world.run(manager, begun.id, until=lambda r: r.stage == 0 and r.phase is Phase.MONITORING)
+    period = Period(world.clock.now(), world.clock.now() + 3600.0, "lunch")
+    world.service = replace(world.service, policy=Policy(freezes=(period,)))
+    return await world.run(manager, begun.id)
+
+
+async def edited(world: World) -> Rollout:
+    """Somebody changes a replica and puts it back."""
+    manager = world.manager()
+    begun = manager.create(request())
+    await world.run(manager, begun.id, until=lambda r: r.phase is Phase.MONITORING)
+    for config in (LaunchConfig(("--max-num-seqs", "32", "--seed=7"), BEFORE.env), BEFORE):
+        world.fleet.restart("chat-1", config)
+        await world.run(manager, begun.id, until=lambda r: bool(r.edits) is (config != BEFORE))  # noqa: B023
+    await world.pass_time(60)
+    manager.resume(begun.id, "bob", "put back")
+    return await world.run(manager, begun.id)
+
+
 STORIES: tuple[Callable[[World], Awaitable[Rollout]], ...] = (
     told_by_people,
     stopped_by_the_judge,
@@ -134,18 +165,23 @@ STORIES: tuple[Callable[[World], Awaitable[Rollout]], ...] = (
     nothing_to_do,
     refused,
     under_way,
+    frozen,
+    edited,
 )
 
 
 async def _write(folder: Path) -> None:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for story in STORIES:
+        path = folder / f"{story.__name__}.json"
+        if path.exists():
+            continue
         world = World(service(2))
         await world.warm_up()
         rollout = await story(world)
         events = [(kind, body) for _, _, kind, body in world.journal.events(rollout.id)]
         told = {"ending": ending(rollout), "events": events}
-        (folder / f"{story.__name__}.json").write_text(json.dumps(told, indent=1) + "\n")
+        path.write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

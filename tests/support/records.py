@@ -4,10 +4,12 @@ from math import inf
 
 from hypothesis import strategies as st
 
+from perfagent.domain.freeze import Day, Period, Weekly
 from perfagent.domain.histogram import Histogram
-from perfagent.domain.knob import LaunchConfig
+from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.metric import Kind, Metric
-from perfagent.domain.service import Policy, Service
+from perfagent.domain.policy import Bounds, Policy
+from perfagent.domain.service import Service
 from perfagent.domain.share import Share
 from perfagent.domain.slo import Comparison, Objective, SloMetric, Statistic
 from perfagent.domain.snapshot import Labels, Snapshot, Target
@@ -55,6 +57,11 @@ def services() -> st.SearchStrategy[Service]:
         comparison=st.sampled_from(Comparison),
         statistic=st.sampled_from(Statistic),
     )
+    days = st.lists(st.sampled_from(Day), min_size=1, max_size=7).map(tuple)
+    minutes = st.integers(0, 1439)
+    zones = st.sampled_from(["UTC", "Europe/Berlin"])
+    periods = st.floats(0, 1e9).map(lambda from_s: Period(from_s, from_s + 1.0))
+    freezes = st.builds(Weekly, days, minutes, minutes, zones, _TEXT) | periods
     stages = st.lists(st.builds(Share, st.integers(1, 100)), max_size=3).map(tuple)
     return st.builds(
         Service,
@@ -63,7 +70,18 @@ def services() -> st.SearchStrategy[Service]:
         targets=st.lists(st.builds(Target, id=_TEXT, url=_TEXT), max_size=3).map(tuple),
         objectives=st.lists(objectives, max_size=3).map(tuple),
         actuator=_TEXT,
-        policy=st.builds(Policy, stages=stages, approval=_TEXT),
+        policy=st.builds(
+            Policy,
+            stages=stages,
+            approval=_TEXT,
+            allow=st.none() | st.lists(st.sampled_from(Knob), max_size=2).map(tuple),
+            bounds=st.lists(st.builds(Bounds, st.sampled_from(Knob), _FINITE), max_size=2).map(tuple),
+            max_unready=st.integers(1, 9),
+            approval_timeout_s=_FINITE,
+            cooldown_s=_FINITE,
+            changes_per_day=st.none() | st.integers(1, 9),
+            freezes=st.lists(freezes, max_size=2).map(tuple),
+        ),
         launch=st.builds(
             LaunchConfig,
             flags=st.lists(_TEXT, max_size=3).map(tuple),

@@ -26,10 +26,13 @@ from perfagent.workflows.events import (
     Applied,
     Approved,
     CanaryLost,
+    Drifted,
     Event,
     Expired,
+    Frozen,
     Judged,
     NothingToDo,
+    Outdated,
     Paused,
     Planned,
     PlanRefused,
@@ -42,9 +45,10 @@ from perfagent.workflows.events import (
     Resumed,
     RolledBack,
     Stumbled,
+    Thawed,
     Touching,
 )
-from perfagent.workflows.model import Captured, Pace, Plan, PlannedStage, Request
+from perfagent.workflows.model import Captured, Edit, Pace, Plan, PlannedStage, Request
 
 IDS = ("a", "b", "c", "d")
 PLAN = Plan(
@@ -101,6 +105,7 @@ requests = st.builds(
     monitoring_s=st.floats(min_value=1e-3, max_value=1e9),
     health_threshold=st.none() | st.floats(0, 100),
     change=st.none() | _CHANGE,
+    override=_TEXT,
 )
 plans = st.builds(
     Plan,
@@ -120,6 +125,8 @@ plans = st.builds(
     stages=st.lists(st.builds(PlannedStage, st.integers(1, 100), _NUMBER, _TEXTS), max_size=3).map(tuple),
     pace=st.builds(Pace, monitoring_s=_NUMBER, windows=st.integers(1, 100)),
     outlook=st.lists(_OUTLOOK, max_size=2).map(tuple),
+    asked_for=_TEXTS,
+    basis=st.lists(st.tuples(_TEXT, _TEXT), max_size=2).map(tuple),
 )
 _WINDOWS = st.lists(
     st.builds(
@@ -168,16 +175,17 @@ _VERBS = (Paused, Resumed, Promoted, Aborted, Rejected)
 any_events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Requested, _TIME, requests),
     st.builds(Planned, _TIME, plans),
-    *(st.builds(each, _TIME, _TEXT) for each in (NothingToDo, PlanRefused, Stumbled)),
+    *(st.builds(each, _TIME, _TEXT) for each in (NothingToDo, PlanRefused, Stumbled, Outdated, Frozen)),
     st.builds(Approved, _TIME, _TEXT, _TEXT, _TEXT),
     *(st.builds(each, _TIME, _TEXT, _TEXT) for each in _VERBS),
     st.builds(
         PriorStored, _TIME, st.lists(st.builds(Captured, _TEXT, _LAUNCH, _LAUNCH), max_size=2).map(tuple), _QUIET
     ),
     *(st.builds(each, _TIME, _TEXTS) for each in (Touching, Restoring, RolledBack)),
-    *(st.builds(each, _TIME) for each in (Applied, Expired, Recovered)),
+    *(st.builds(each, _TIME) for each in (Applied, Expired, Recovered, Thawed)),
     st.builds(Judged, _TIME, verdicts, _MAYBE),
     st.builds(CanaryLost, _TIME, _TEXT, _TEXT),
+    st.builds(Drifted, _TIME, st.lists(st.builds(Edit, _TEXT, _TEXT), max_size=2).map(tuple)),
 )
 """Any event that can be written down, whether or not it makes sense."""
 
@@ -198,9 +206,12 @@ story_events: st.SearchStrategy[Event] = st.one_of(
     *(st.just(each(0.0, "ann", "so be it")) for each in _VERBS),
     st.just(PriorStored(0.0, CAPTURED)),
     *(st.builds(each, st.just(0.0), _TARGETS) for each in (Touching, Restoring, RolledBack)),
-    *(st.just(each(0.0)) for each in (Applied, Expired, Recovered)),
+    *(st.just(each(0.0)) for each in (Applied, Expired, Recovered, Thawed)),
+    st.just(Outdated(0.0, "b is started otherwise")),
+    st.just(Frozen(0.0, "frozen until noon")),
     st.just(Stumbled(0.0, "no connection")),
     st.just(CanaryLost(0.0, "a", "crashed")),
+    st.sampled_from([(), (Edit("b", "max_num_seqs is 32, not 8"),)]).map(lambda edits: Drifted(0.0, edits)),
     st.builds(judged, st.sampled_from(Verdict), health=st.sampled_from([None, 20.0, 90.0])),
 )
 """Events that could happen to a rollout of `PLAN`, in any order."""

@@ -20,7 +20,8 @@ from perfagent.domain.errors import ActuatorFailed, Unreachable
 from perfagent.domain.histogram import Histogram
 from perfagent.domain.knob import Change, Knob, KnobValue, LaunchConfig
 from perfagent.domain.metric import Metric
-from perfagent.domain.service import Policy, Service
+from perfagent.domain.policy import Policy
+from perfagent.domain.service import Service
 from perfagent.domain.share import Share
 from perfagent.domain.snapshot import Labels, Snapshot, Target
 from perfagent.domain.window import Window
@@ -147,10 +148,16 @@ def max_num_seqs(config: LaunchConfig) -> float | None:
     return effective("vllm", config, {}, {}, RELEASE).number(Knob.MAX_NUM_SEQS)
 
 
-def service(replicas: int = 4, *, stages: tuple[int, ...] = (10, 50, 100), actuator: str = "fleet") -> Service:
-    """A vLLM service."""
+def service(
+    replicas: int = 4,
+    *,
+    stages: tuple[int, ...] = (10, 50, 100),
+    actuator: str = "fleet",
+    policy: Policy | None = None,
+) -> Service:
+    """A vLLM service; its stages are the policy's where one is given."""
     targets = tuple(Target(f"chat-{k}", f"http://chat-{k}") for k in range(replicas))
-    policy = Policy(tuple(Share(percent) for percent in stages))
+    policy = policy or Policy(tuple(Share(percent) for percent in stages))
     return Service("chat", "vllm", targets, actuator=actuator, policy=policy, launch=BEFORE, release=RELEASE)
 
 
@@ -238,7 +245,7 @@ class World:
         if self.survey_fails is not None:
             raise self.survey_fails
         config = effective(asked.engine, asked.launch, {}, {}, asked.release)
-        return Survey(config, frozenset({*MEANS, Metric.GENERATION_TOKENS, Metric.FAILED}), None, "nothing is wrong")
+        return Survey(config, frozenset({*MEANS, Metric.GENERATION_TOKENS, Metric.FAILED}), (), "nothing is wrong")
 
 
 def request(
@@ -248,10 +255,11 @@ def request(
     auto_rollout: bool = True,
     monitoring_s: float = 300.0,
     health_threshold: float | None = None,
+    override: str = "",
 ) -> Request:
     """A request for the change of the stories, or for another one."""
     knobs = MORE_AT_ONCE if change is None else tuple(change.items())
-    return Request("chat", "ann", requires_approval, auto_rollout, monitoring_s, health_threshold, knobs)
+    return Request("chat", "ann", requires_approval, auto_rollout, monitoring_s, health_threshold, knobs, override)
 
 
 class Killed(BaseException):
@@ -263,6 +271,7 @@ class Deadly:
 
     def __init__(self, at_call: int | None = None, *, after: bool = False) -> None:
         self.calls = 0
+        self._dead = False
         self._at_call = at_call
         self._after = after
 
@@ -272,13 +281,15 @@ class Deadly:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """One call of a port."""
-        fatal = self.calls == self._at_call
+        """One call of a port; who is dead makes none, though other tasks of the process were about to."""
+        if self._dead:
+            raise Killed
+        self._dead = self.calls == self._at_call
         self.calls += 1
-        if fatal and not self._after:
+        if self._dead and not self._after:
             raise Killed
         yield
-        if fatal:
+        if self._dead:
             raise Killed
 
 

@@ -5,9 +5,11 @@ from enum import StrEnum
 from math import inf
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from perfagent import engines
+from perfagent.domain.duration import duration, seconds
+from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Change, Knob, KnobValue, LaunchConfig, change_of
 from perfagent.domain.slo import Comparison, Objective, SloMetric, SloStatus, Statistic
 
@@ -28,6 +30,9 @@ Person = Annotated[
     str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Field(description="Who says so.")
 ]
 Text = Annotated[str, StringConstraints(max_length=2000)]
+Reason = Annotated[
+    str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True), Field(description="Why.")
+]
 Flags = Annotated[
     tuple[Annotated[str, StringConstraints(max_length=4096)], ...],
     Field(
@@ -43,6 +48,23 @@ KnobValues = Annotated[
     dict[Knob, bool | int | Annotated[float, Field(allow_inf_nan=False)] | Text],
     Field(max_length=len(Knob), description="Knobs with their values.", examples=[{"max_num_seqs": 64}]),
 ]
+
+
+def _seconds(value: object) -> object:
+    """A duration in words as seconds; a number is left as it is."""
+    try:
+        return seconds(value) if isinstance(value, str) else value
+    except InvalidInput as wrong:
+        raise ValueError(str(wrong)) from wrong
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_seconds, json_schema_input_type=float | str),
+    PlainSerializer(duration, return_type=str),
+    Field(allow_inf_nan=False, examples=["90s", "30m", "1h"]),
+]
+"""Seconds, or in words; answered in words."""
 
 
 class Model(BaseModel):

@@ -12,8 +12,8 @@ from perfagent.api.fields import (
     KnobValues,
     Model,
     Person,
+    Reason,
     ServiceId,
-    Text,
     change,
     instant,
     instant_or_none,
@@ -51,6 +51,8 @@ class WorkflowIn(Model):
     config_changes: KnobValues | None = None
     """Left out: the agent finds the change itself."""
     requested_by: Person = "api"
+    override: Reason | None = None
+    """Why the policy's cool-down and its number of changes per day do not count this time."""
 
     @model_validator(mode="after")
     def _one_subject(self) -> "WorkflowIn":
@@ -68,6 +70,7 @@ class WorkflowIn(Model):
             monitoring_s=self.monitoring_duration_seconds,
             health_threshold=self.health_threshold,
             change=change(self.config_changes) or None,
+            override=self.override or "",
         )
 
 
@@ -75,7 +78,7 @@ class Said(Model):
     """Who says so, and why: both go on record."""
 
     who: Person
-    why: Text = Field(min_length=1)
+    why: Reason
 
 
 class ApproveIn(Said):
@@ -170,6 +173,8 @@ class PlanOut(Model):
     """The first is the improvement that the change is made for; each says where its range comes from."""
     risks: tuple[str, ...]
     needs_approval: bool
+    asked_for: tuple[str, ...]
+    """Why it needs approval."""
     actuator: str
     targets: tuple[str, ...]
     """In the order in which they change."""
@@ -189,6 +194,7 @@ class PlanOut(Model):
             effects=tuple(ImprovementOut.of(effect) for effect in plan.effects),
             risks=plan.risks,
             needs_approval=plan.needs_approval,
+            asked_for=plan.asked_for,
             actuator=plan.actuator,
             targets=tuple(target.id for target in plan.targets),
             stages=tuple(PlannedStageOut.of(stage) for stage in plan.stages),
@@ -302,6 +308,14 @@ class EventOut(Model):
         return cls(workflow_id=workflow_id, seq=seq, at=instant(event.at_s), kind=kind, body=json.loads(body))
 
 
+class EditOut(Model):
+    """A replica that somebody else has changed meanwhile."""
+
+    target: str
+    differs: str
+    """How it runs in place of how it should."""
+
+
 class WorkflowOut(Model):
     """A rollout as it stands."""
 
@@ -319,14 +333,18 @@ class WorkflowOut(Model):
     auto_rollout: bool
     monitoring_duration_seconds: float
     health_threshold: float | None
+    override: str | None
+    """Why the policy's cool-down and its number of changes per day did not count."""
     current_stage: int | None
     """The stage (its percentage) under way, or the last one; null before the first."""
     fleet_percent: float
     """Share of the replicas that may run the change now."""
     final_health_score: float | None
     """The canary's at the last verdict, 0–100."""
-    waiting_for: Literal["approval", "decision"] | None
-    """What a person has to say before it goes on."""
+    waiting_for: Literal["approval", "decision", "freeze"] | None
+    """What a person has to say before it goes on, or `freeze` where it goes on by itself when that is over."""
+    drift: tuple[EditOut, ...]
+    """What somebody else has changed, for which it is held."""
     deadline: datetime | None
     """When patience with the present status ends."""
     plan: PlanOut | None
@@ -361,7 +379,7 @@ class WorkflowDetailOut(WorkflowOut):
         )
 
 
-_WAITING: dict[Phase, Literal["approval", "decision"]] = {
+_WAITING = {
     Phase.AWAITING_APPROVAL: "approval",
     Phase.HELD: "decision",
 }
@@ -382,10 +400,12 @@ def _fields(rollout: Rollout) -> dict[str, object]:
         "auto_rollout": request.auto_rollout,
         "monitoring_duration_seconds": request.monitoring_s,
         "health_threshold": request.health_threshold,
+        "override": request.override or None,
         "current_stage": None if stage is None else stage.percent,
         "fleet_percent": rollout.fleet_percent,
         "final_health_score": rollout.health,
-        "waiting_for": _WAITING.get(rollout.phase),
+        "waiting_for": "freeze" if rollout.frozen else _WAITING.get(rollout.phase),
+        "drift": tuple(EditOut(target=edit.target, differs=edit.differs) for edit in rollout.edits),
         "deadline": instant_or_none(rollout.deadline_s),
         "plan": None if rollout.plan is None else PlanOut.of(rollout.plan),
         "approval": None if rollout.approval is None else ApprovalOut.of(rollout.approval),

@@ -1,7 +1,7 @@
 """Services: named sets of replicas of one engine and model, and what is seen of them."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
@@ -9,6 +9,7 @@ from pydantic import Field
 from perfagent.analysis import service_slo_status
 from perfagent.api.fields import EngineName, Flags, Model, ServiceId, SloIn, SloOut, Slos, Url, Version, instant
 from perfagent.api.parts import TheAgent
+from perfagent.api.policies import PolicyIn
 from perfagent.api.problems import documented
 from perfagent.api.views import (
     AdviceOut,
@@ -25,8 +26,7 @@ from perfagent.domain.errors import Conflict, InvalidInput, NotFound, NotScraped
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.machine import CPU, Machine, ModelShape
 from perfagent.domain.metric import Metric
-from perfagent.domain.service import Policy, Service, replica
-from perfagent.domain.share import Share
+from perfagent.domain.service import Service, replica
 from perfagent.domain.window import Window
 from perfagent.loop import Agent, View
 from perfagent.twin.gpus import gpu
@@ -34,28 +34,6 @@ from perfagent.twin.gpus import gpu
 router = APIRouter(prefix="/services", tags=["services"])
 
 ServicePath = Annotated[ServiceId, Path(description="The service's id.")]
-
-
-class PolicyIn(Model):
-    """What may be done without asking, and how carefully."""
-
-    stages: Annotated[tuple[Annotated[int, Field(ge=1, le=100)], ...], Field(min_length=1, max_length=10)] = (
-        10,
-        50,
-        100,
-    )
-    """Percent of the replicas, widening, 100 last."""
-    approval: Literal["always", "risky", "never"] = "risky"
-    """`risky`: what may alter answers waits for a person."""
-
-    def policy(self) -> Policy:
-        """The same in our words."""
-        return Policy(tuple(Share(percent) for percent in self.stages), self.approval)
-
-    @classmethod
-    def of(cls, policy: Policy) -> "PolicyIn":
-        """A policy as callers write it."""
-        return cls.model_validate({"stages": [s.percent for s in policy.stages], "approval": policy.approval})
 
 
 class ModelIn(Model):

@@ -1,25 +1,14 @@
 """A service: a named set of replicas of one engine and model, with its objectives and what may be done to it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from urllib.parse import urlsplit
 
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.machine import Machine
-from perfagent.domain.share import Share
+from perfagent.domain.policy import Policy, check_stages
 from perfagent.domain.slo import Objective
 from perfagent.domain.snapshot import Target
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What may be done to a service without asking, and how carefully."""
-
-    stages: tuple[Share, ...] = (Share(10), Share(50), Share(100))
-    approval: str = "risky"
-    """`always`, `risky` (what may alter answers) or `never`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +21,7 @@ class Service:
     objectives: tuple[Objective, ...] = ()
     actuator: str = "none"
     """`none` (the agent only tells) or `emulated`."""
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
     """The flags the replicas were started with, as far as somebody told us; read back where the engine allows."""
     release: str | None = None
@@ -69,9 +58,4 @@ def check_service(service: Service) -> None:
     twice = next((target for target in ids if ids.count(target) > 1), None)
     if twice is not None:
         raise InvalidInput(f"replica {twice} is named twice")
-    _check_stages(service.policy.stages)
-
-
-def _check_stages(stages: Sequence[Share]) -> None:
-    if not stages or stages[-1].percent != 100 or any(a.percent >= b.percent for a, b in pairwise(stages)):
-        raise InvalidInput("stages widen from one to the next and end at 100 %")
+    check_stages(service.policy.stages)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from perfagent.domain.errors import ActuatorFailed, InvalidInput, NotFound
+from perfagent.domain.freeze import frozen
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.metric import Metric
 from perfagent.domain.service import Service
@@ -18,28 +19,34 @@ from perfagent.judge.noise import MOST_STRETCHES, quiet
 from perfagent.judge.stage import lost_replicas, restarted_replicas
 from perfagent.ports import Actuator, Clock, History
 from perfagent.workflows import replicas
+from perfagent.workflows.basis import Basis, basis_of, outdated
 from perfagent.workflows.events import (
     Apply,
     CanaryLost,
     CapturePrior,
     DraftPlan,
+    Drifted,
     Effect,
     Event,
     Expire,
     Expired,
+    Frozen,
     Judge,
     Judged,
     NothingToDo,
+    Outdated,
     Planned,
     PlanRefused,
     PriorStored,
     Restore,
+    Thawed,
+    Touching,
     Watch,
 )
 from perfagent.workflows.machine import overdue
 from perfagent.workflows.model import Captured, Pace, Plan, Rollout, least_past_s, stretch_s, window_s
 from perfagent.workflows.observation import observation, past_length_s
-from perfagent.workflows.planning import Surveyor, check_decidable, foreseen, make_plan, paced
+from perfagent.workflows.planning import Surveyor, check_decidable, foreseen, make_plan, nothing_to_do, paced
 from perfagent.workflows.sudden import SuddenHarm
 
 MOST_NOISE_REPLICAS = 20
@@ -78,9 +85,10 @@ class Effects:
             case CapturePrior():
                 return await self._capture(rollout)
             case Apply(targets):
-                return await replicas.apply(rollout, self._actuator(rollout.planned), targets, now_s)
+                event = await replicas.apply(rollout, self._actuator(rollout.planned), targets, now_s)
+                return (self._frozen(rollout.planned) or event) if isinstance(event, Touching) else event
             case Watch():
-                return await self._watch(rollout, must_be_ready=False)
+                return await self._watch(rollout, must_be_ready=False) or self._thawed(rollout)
             case Judge():
                 return await self._watch(rollout, must_be_ready=True) or self._judge(rollout)
             case Restore(targets):
@@ -99,30 +107,56 @@ class Effects:
             if service.actuator != "none" and service.actuator not in self.actuators:
                 raise InvalidInput(f"there is no actuator {service.actuator!r} here")
             survey = await self.survey(service)
-            plan = make_plan(request, service, survey, paced(request, self.pace, self.scrape_s))
+            plan = make_plan(request, service, survey, paced(request, service.policy, self.pace, self.scrape_s))
             if plan is not None:
-                plan = replace(plan, outlook=foreseen(plan, self._quiet(plan)))
+                basis = () if plan.by_hand else await self._basis(plan)
+                plan = replace(plan, outlook=foreseen(plan, self._quiet(plan)), basis=basis)
                 if request.auto_rollout:
                     check_decidable(plan)
         except (InvalidInput, NotFound) as error:
             return PlanRefused(self.clock.now(), str(error))
         if plan is None:
-            return NothingToDo(self.clock.now(), survey.reason or "the service already runs with this configuration")
+            return NothingToDo(self.clock.now(), nothing_to_do(request, service, survey))
         return Planned(self.clock.now(), plan)
 
     async def _capture(self, rollout: Rollout) -> Event | None:
         plan, now_s = rollout.planned, self.clock.now()
+        frozen = self._frozen(plan)
+        if frozen is not None:
+            return frozen
         if not self._past_is_known(plan, now_s):
             if overdue(rollout, now_s):
                 return Expired(now_s)
             alone = len(plan.stages[0].targets) == len(plan.targets)
             if alone or now_s < (rollout.deadline_s or now_s) - plan.pace.ready_timeout_s:
                 return None
-        actuator, captured = self._actuator(plan), []
-        for target in plan.targets:
-            prior = await actuator.read(target)
-            captured.append(Captured(target.id, prior, render(plan.engine, prior, plan.change, plan.release)))
+        priors = await self._launches(plan)
+        changed = outdated(plan.basis, basis_of(self.services(plan.service), priors))
+        if changed is not None:
+            return Outdated(self.clock.now(), changed)
+        captured = (
+            Captured(target, prior, render(plan.engine, prior, plan.change, plan.release))
+            for target, prior in priors.items()
+        )
         return PriorStored(self.clock.now(), tuple(captured), self._quiet(plan))
+
+    async def _launches(self, plan: Plan) -> dict[str, LaunchConfig]:
+        """How every replica is started now."""
+        actuator = self._actuator(plan)
+        return {target.id: await actuator.read(target) for target in plan.targets}
+
+    async def _basis(self, plan: Plan) -> Basis:
+        return basis_of(self.services(plan.service), await self._launches(plan))
+
+    def _frozen(self, plan: Plan) -> Frozen | None:
+        """That the policy, as it is now, lets no further replica be changed."""
+        now_s = self.clock.now()
+        told = frozen(self.services(plan.service).policy.freezes, now_s)
+        return None if told is None else Frozen(now_s, f"frozen by the service's policy {told}")
+
+    def _thawed(self, rollout: Rollout) -> Thawed | None:
+        over = rollout.frozen and self._frozen(rollout.planned) is None
+        return Thawed(self.clock.now()) if over else None
 
     def _past_is_known(self, plan: Plan, now_s: float) -> bool:
         """Whether all replicas were scraped for so long that they can be compared with themselves.
@@ -133,7 +167,9 @@ class Effects:
         scraped = self._scraped([target.id for target in plan.targets], start_s - width_s)
         return len(scraped) == len(plan.targets) and all(window.start_s <= start_s + width_s for window in scraped)
 
-    async def _watch(self, rollout: Rollout, *, must_be_ready: bool) -> CanaryLost | None:
+    async def _watch(self, rollout: Rollout, *, must_be_ready: bool) -> CanaryLost | Drifted | None:
+        if not rollout.touched:
+            return None
         now_s, actuator = self.clock.now(), self._actuator(rollout.planned)
         lost = await replicas.watch(rollout, actuator, now_s, must_be_ready=must_be_ready)
         if lost is not None or rollout.applied_at_s is None:
@@ -143,13 +179,16 @@ class Effects:
 
     def _sudden_harm(self, rollout: Rollout, since_s: float) -> tuple[str, str] | None:
         """The worst canary and why, where what was scraped since the last time makes harm certain."""
-        others = [target.id for target in rollout.planned.targets if target.id not in rollout.touched]
+        edited = {edit.target for edit in rollout.edits}
+        canary = [target for target in rollout.touched if target not in edited]
+        everywhere = (target.id for target in rollout.planned.targets)
+        others = [target for target in everywhere if target not in rollout.touched and target not in edited]
         seen = self._seen.get(rollout.id)
         if seen is None or seen.since_s != since_s:  # another stage, or another process before this one
             metrics = [criterion.metric for criterion in rollout.planned.criteria]
             seen = SuddenHarm(since_s, metrics, None if others else self._usual(rollout))
             self._seen[rollout.id] = seen
-        return seen.add(*({each: self._fresh(seen, each) for each in arm} for arm in (rollout.touched, others)))
+        return seen.add(*({each: self._fresh(seen, each) for each in arm} for arm in (canary, others)))
 
     def _fresh(self, seen: SuddenHarm, target: str) -> Sequence[Snapshot]:
         known_s = seen.read_to_s(target)

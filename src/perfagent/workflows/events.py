@@ -7,7 +7,7 @@ outside; they carry no memory, so a restart simply asks again.
 from dataclasses import dataclass
 
 from perfagent.domain.verdict import NO_PAST, Quiet, StageVerdict
-from perfagent.workflows.model import Captured, Plan, Request
+from perfagent.workflows.model import Captured, Edit, Plan, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,29 @@ class PriorStored:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """The plan no longer fits what it was made for. Nothing was touched, and it is made anew."""
+
+    at_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The service's policy lets no further replica be changed for now."""
+
+    at_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thawed:
+    """The freeze is over."""
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Touching:
     """These replicas are changed next. Journalled first, so that a rollback knows them whatever happens."""
 
@@ -99,11 +122,19 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class CanaryLost:
-    """A replica with the change failed to start, crashed, restarted, or was changed by somebody else."""
+    """A replica with the change failed to start, crashed, or did certain harm."""
 
     at_s: float
     target: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """Somebody else has changed these replicas, or nobody's change is left: then there are none."""
+
+    at_s: float
+    edits: tuple[Edit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +222,14 @@ Event = (
     | PlanRefused
     | Verb
     | PriorStored
+    | Outdated
+    | Frozen
+    | Thawed
     | Touching
     | Applied
     | Judged
     | CanaryLost
+    | Drifted
     | Expired
     | Stumbled
     | Recovered
@@ -222,7 +257,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """See that the touched replicas are alive and unchanged by others."""
+    """See that the replicas are unchanged by others, the touched ones alive, and whether a freeze is over."""
 
 
 @dataclass(frozen=True, slots=True)

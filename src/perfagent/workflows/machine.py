@@ -18,13 +18,16 @@ from perfagent.workflows.events import (
     CanaryLost,
     CapturePrior,
     DraftPlan,
+    Drifted,
     Effect,
     Event,
     Expire,
     Expired,
+    Frozen,
     Judge,
     Judged,
     NothingToDo,
+    Outdated,
     Paused,
     Planned,
     PlanRefused,
@@ -38,10 +41,11 @@ from perfagent.workflows.events import (
     Resumed,
     RolledBack,
     Stumbled,
+    Thawed,
     Touching,
     Watch,
 )
-from perfagent.workflows.model import Approval, Hold, Phase, Plan, Rollout, StageRecord, least_past_s
+from perfagent.workflows.model import Approval, Edit, Hold, Phase, Plan, Rollout, StageRecord, least_past_s
 
 MAX_ATTEMPTS = 8
 """Failures in a row after which patience ends; with the back-off below that is about four minutes."""
@@ -74,7 +78,7 @@ def due(rollout: Rollout, now_s: float) -> Effect | None:
             return DraftPlan()
         case Phase.AWAITING_APPROVAL | Phase.HELD if overdue(rollout, now_s):
             return Expire()
-        case Phase.HELD if rollout.touched:
+        case Phase.HELD if rollout.touched or rollout.frozen:
             return Watch()
         case Phase.ROLLING_OUT if not rollout.captured:
             return CapturePrior()
@@ -105,7 +109,7 @@ def repeats(rollout: Rollout, event: Event) -> bool:
         case Aborted():
             return rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
         case Paused():
-            return rollout.phase is Phase.HELD
+            return rollout.phase is Phase.HELD and not rollout.frozen
         case Resumed():
             return rollout.phase in (Phase.ROLLING_OUT, Phase.MONITORING)
         case Promoted():
@@ -139,7 +143,7 @@ def _pending(rollout: Rollout, event: Event) -> Rollout:
                 planned,
                 phase=Phase.AWAITING_APPROVAL,
                 deadline_s=at_s + plan.pace.approval_timeout_s,
-                reason="waiting for a person to approve the plan",
+                reason=_listed("waiting for a person to approve the plan", plan.asked_for),
             )
         case NothingToDo(_, reason):
             return replace(rollout, phase=Phase.COMPLETED, reason=reason)
@@ -169,6 +173,11 @@ def _rolling_out(rollout: Rollout, event: Event) -> Rollout:
         case PriorStored(at_s, captured, quiet) if not rollout.captured:
             stored = replace(rollout, captured=captured, captured_at_s=at_s, quiet=quiet)
             return _enter_stage(stored, 0, at_s, "every replica's configuration is stored")
+        case Outdated(_, reason) if not rollout.captured:
+            return _plan_anew(rollout, reason)
+        case Frozen(_, reason):
+            frozen = Hold(reason, Phase.ROLLING_OUT, frozen=True)
+            return replace(rollout, phase=Phase.HELD, hold=frozen, deadline_s=None, reason=reason)
         case Touching(at_s, targets) if rollout.captured and set(targets) <= _stage_targets(rollout):
             touched = (*rollout.touched, *(target for target in targets if target not in rollout.touched))
             return replace(rollout, touched=touched, deadline_s=at_s + pace.ready_timeout_s)
@@ -178,6 +187,8 @@ def _rolling_out(rollout: Rollout, event: Event) -> Rollout:
             return _observe(_record(ready, applied_at_s=at_s), observed_from_s + pace.monitoring_s, "observing")
         case CanaryLost(at_s, target, reason):
             return _roll_back(rollout, at_s, f"{target}: {reason}")
+        case Drifted(at_s, edits) if rollout.captured:
+            return _drifted(rollout, at_s, Phase.ROLLING_OUT, edits)
         case Expired(at_s):
             late = "become ready" if rollout.captured else "show what they do without the change"
             return _give_up(rollout, at_s, f"the replicas did not {late} in time")
@@ -193,6 +204,8 @@ def _monitoring(rollout: Rollout, event: Event) -> Rollout:
             return _judged(rollout, event)
         case CanaryLost(at_s, target, reason):
             return _roll_back(rollout, at_s, f"{target}: {reason}")
+        case Drifted(at_s, edits):
+            return _drifted(rollout, at_s, Phase.MONITORING, edits)
         case Paused(at_s, who, why):
             return _hold(rollout, at_s, Phase.MONITORING, f"paused by {who}: {why}")
         case Promoted(at_s, who, why):
@@ -223,22 +236,38 @@ def _judged(rollout: Rollout, event: Judged) -> Rollout:
 
 
 def _held(rollout: Rollout, event: Event) -> Rollout:
-    pace, resume = rollout.planned.pace, rollout.hold.resume if rollout.hold else None
+    resume = rollout.hold.resume if rollout.hold else None
     match event:
         case Expired(at_s):
             return _roll_back(rollout, at_s, f"held for too long ({rollout.reason})")
         case CanaryLost(at_s, target, reason):
             return _roll_back(rollout, at_s, f"{target}: {reason}")
+        case Drifted(at_s, edits) if rollout.captured and resume is not None:
+            return _drifted(rollout, at_s, resume, edits)
         case Promoted(at_s, who, why) if resume is Phase.MONITORING:
             return _promote(rollout, at_s, (f"promoted by {who}: {why}",))
-        case Resumed(at_s, who, why) if resume is Phase.MONITORING:
-            return _observe(rollout, at_s + pace.monitoring_s, f"resumed by {who}: {why}")
-        case Resumed(at_s, who, why) if resume is Phase.ROLLING_OUT:
-            deadline_s = at_s + pace.ready_timeout_s
-            reason = f"resumed by {who}: {why}"
-            return replace(rollout, phase=Phase.ROLLING_OUT, hold=None, deadline_s=deadline_s, reason=reason)
+        case Thawed(at_s) if rollout.frozen:
+            return _look_again(rollout, at_s, "the freeze is over")
+        case Paused(at_s, who, why) if rollout.frozen:
+            return _hold(rollout, at_s, Phase.ROLLING_OUT, f"paused by {who}: {why}")
+        case Resumed(at_s, who, why) if resume is not None:
+            return _resume(rollout, at_s, resume, f"resumed by {who}: {why}")
         case _:
             return _nothing_follows(rollout, event)
+
+
+def _resume(rollout: Rollout, at_s: float, phase: Phase, reason: str) -> Rollout:
+    """Go on after a hold; what somebody else had changed since makes what was seen before no evidence any more."""
+    pace, drifted = rollout.planned.pace, rollout.hold is not None and rollout.hold.edits is not None
+    if phase is Phase.MONITORING and drifted:
+        observed_from_s = at_s + pace.warm_up_s
+        anew = replace(rollout, applied_at_s=at_s, observed_from_s=observed_from_s)
+        return _observe(anew, observed_from_s + pace.monitoring_s, reason)
+    if phase is Phase.MONITORING:
+        return _observe(rollout, at_s + pace.monitoring_s, reason)
+    if rollout.frozen or drifted:
+        return _look_again(rollout, at_s, reason)
+    return replace(rollout, phase=phase, hold=None, deadline_s=at_s + pace.ready_timeout_s, reason=reason)
 
 
 def _rolling_back(rollout: Rollout, event: Event) -> Rollout:
@@ -275,7 +304,37 @@ def _start(rollout: Rollout, plan: Plan, at_s: float, reason: str) -> Rollout:
     if plan.by_hand:
         return _hold(rollout, at_s, None, f"no actuator: apply by hand: {' '.join(plan.flags)}")
     deadline_s = at_s + least_past_s(plan.pace) + plan.pace.ready_timeout_s
-    return replace(rollout, phase=Phase.ROLLING_OUT, deadline_s=deadline_s, reason=reason)
+    return replace(rollout, phase=Phase.ROLLING_OUT, hold=None, deadline_s=deadline_s, reason=reason)
+
+
+def _plan_anew(rollout: Rollout, reason: str) -> Rollout:
+    return replace(
+        rollout,
+        phase=Phase.PENDING,
+        plan=None,
+        approval=None,
+        hold=None,
+        deadline_s=None,
+        reason=f"planned anew: {reason}",
+    )
+
+
+def _look_again(rollout: Rollout, at_s: float, reason: str) -> Rollout:
+    """Go on changing replicas after a freeze or somebody's edit; where nothing was touched, store what is there anew.
+
+    The past that a stage is compared with ends where its first replica is changed, so it has not begun before that.
+    """
+    plan, approval = rollout.planned, rollout.approval
+    if not rollout.touched:
+        fresh = replace(rollout, captured=(), captured_at_s=None, history=())
+        if approval is not None and at_s >= approval.at_s + plan.pace.approval_timeout_s:
+            return _plan_anew(fresh, f"{approval.who}'s approval ran out meanwhile")
+        return _start(fresh, plan, at_s, reason)
+    before = plan.stages[rollout.stage - 1].targets if rollout.stage else ()
+    begun = rollout if set(rollout.touched) - set(before) else _record(rollout, started_at_s=at_s)
+    return replace(
+        begun, phase=Phase.ROLLING_OUT, hold=None, deadline_s=at_s + plan.pace.ready_timeout_s, reason=reason
+    )
 
 
 def _enter_stage(rollout: Rollout, index: int, at_s: float, reason: str) -> Rollout:
@@ -303,9 +362,22 @@ def _observe(rollout: Rollout, judge_at_s: float, reason: str) -> Rollout:
     return replace(rollout, phase=Phase.MONITORING, judge_at_s=judge_at_s, deadline_s=None, hold=None, reason=reason)
 
 
+def _listed(what: str, reasons: tuple[str, ...]) -> str:
+    return f"{what}: {'; '.join(reasons)}" if reasons else what
+
+
 def _hold(rollout: Rollout, at_s: float, resume: Phase | None, reason: str) -> Rollout:
     deadline_s = at_s + rollout.planned.pace.hold_timeout_s
     return replace(rollout, phase=Phase.HELD, hold=Hold(reason, resume), deadline_s=deadline_s, reason=reason)
+
+
+def _drifted(rollout: Rollout, at_s: float, resume: Phase, edits: tuple[Edit, ...]) -> Rollout:
+    """Held for a person, and no longer than what it is held for already."""
+    told = f"somebody else has changed {', '.join(map(str, edits))}: resume looks again, abort undoes this rollout"
+    if not edits:
+        told = "what somebody else had changed is as it was: resume goes on, abort undoes this rollout"
+    held = replace(_hold(rollout, at_s, resume, told), hold=Hold(told, resume, edits=edits))
+    return replace(held, deadline_s=rollout.deadline_s or held.deadline_s) if rollout.phase is Phase.HELD else held
 
 
 def _promote(rollout: Rollout, at_s: float, reasons: tuple[str, ...]) -> Rollout:

@@ -29,8 +29,9 @@ from perfagent.workflows.events import (
     Verb,
 )
 from perfagent.workflows.leadership import Leadership
-from perfagent.workflows.machine import due, fold, repeats, step
+from perfagent.workflows.machine import due, fold, overdue, repeats, step
 from perfagent.workflows.model import Request, Rollout
+from perfagent.workflows.resting import must_rest
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,14 +81,19 @@ class Manager:
     def create(self, request: Request) -> Rollout:
         """Begin a rollout; it is planned by the next `tick`.
 
-        Raises `NotFound` for an unknown service and `Conflict` when the service has an active rollout, or another agent
-        has begun one that was not read yet.
+        Raises `NotFound` for an unknown service and `Conflict` when the service has an active rollout, its policy wants
+        it to rest and the request does not override that, or another agent has begun a rollout that was not read yet.
         """
         service = self._effects.services(request.service)
         other = self.active(service.id)
         if other is not None:
             raise Conflict(f"service {service.id} has rollout {other.id} under way, which is {other.phase}")
-        event = Requested(self._clock.now(), request)
+        now_s = self._clock.now()
+        before = (rollout for rollout in self._rollouts.values() if rollout.request.service == service.id)
+        rest = must_rest(service.policy, before, now_s)
+        if rest is not None and not request.override:
+            raise Conflict(f"service {service.id}: {rest}; ask with an override that says why it cannot wait")
+        event = Requested(now_s, request)
         rollout_id = self._new_id()
         self._journal.append(rollout_id, 0, event.at_s, *encode(event), seen=self._position)
         self.refresh()
@@ -120,9 +126,13 @@ class Manager:
 
         def approval(rollout: Rollout) -> Verb:
             present = rollout.plan.hash if rollout.plan is not None else ""
-            approved = Approved(self._clock.now(), who, why, plan_hash if plan_hash is not None else present)
-            if approved.plan_hash != present and not repeats(rollout, approved):
-                raise IllegalTransition("the approval is for another plan than the present one; look at it again")
+            now_s = self._clock.now()
+            approved = Approved(now_s, who, why, plan_hash if plan_hash is not None else present)
+            if not repeats(rollout, approved):
+                if approved.plan_hash != present:
+                    raise IllegalTransition("the approval is for another plan than the present one; look at it again")
+                if overdue(rollout, now_s):
+                    raise IllegalTransition("the plan was to be approved in time, and that time is over")
             return approved
 
         return self._say(rollout_id, approval)

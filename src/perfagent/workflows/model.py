@@ -16,6 +16,7 @@ from perfagent.domain.proposal import Effect
 from perfagent.domain.snapshot import Target
 from perfagent.domain.verdict import NO_PAST, Criterion, Outlook, Quiet, StageVerdict, Verdict
 from perfagent.judge.noise import LEAST_MOODS, STRETCHES
+from perfagent.workflows.basis import Basis
 
 
 class Phase(StrEnum):
@@ -54,6 +55,8 @@ class Request:
     """Roll back when the canary's health score (0–100) falls below this."""
     change: Change | None = None
     """The change to roll out; None lets the agent find one."""
+    override: str = ""
+    """Why the policy's rest between changes does not count this time; empty where it does."""
 
     def __post_init__(self) -> None:
         if not (self.monitoring_s > 0 and isfinite(self.monitoring_s)):
@@ -89,6 +92,7 @@ class Pace:
     ready_timeout_s: float = 900.0
     """For replicas to start; loading a large model's weights takes minutes."""
     approval_timeout_s: float = 86_400.0
+    """How long an approval is waited for, and how long one counts that was given before a freeze."""
     hold_timeout_s: float = 86_400.0
     """How long a held rollout waits for a person before it is rolled back."""
     max_unready: int = 1
@@ -122,6 +126,10 @@ class Plan:
     """What the change answers; None for one that somebody asked for."""
     outlook: tuple[Outlook, ...] = ()
     """What each stage will be able to tell; empty in plans of releases that did not ask."""
+    asked_for: tuple[str, ...] = ()
+    """Why it needs approval; empty in plans of releases that did not say."""
+    basis: Basis = ()
+    """What it was made for; empty in plans of releases that did not say, and where a person makes the change."""
 
     @property
     def by_hand(self) -> bool:
@@ -159,12 +167,28 @@ class Captured:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """A replica that somebody else has changed while the rollout was under way."""
+
+    target: str
+    differs: str
+    """How it runs in place of how it should."""
+
+    def __str__(self) -> str:
+        return f"{self.target} ({self.differs})"
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Why a rollout waits for a person, and where it goes on."""
 
     reason: str
     resume: Phase | None
     """The phase that `resume` returns to; None where nothing can be resumed (a change to be made by hand)."""
+    frozen: bool = False
+    """It waits for the end of a freeze, not for a person."""
+    edits: tuple[Edit, ...] | None = None
+    """What somebody else has changed, as last seen; None where it is not held for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +281,23 @@ class Rollout:
         if self.plan is None or self.phase is Phase.ROLLED_BACK:
             return 0.0
         return 100 * len(self.touched) / len(self.plan.targets)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it waits for the end of a freeze."""
+        return self.hold is not None and self.hold.frozen
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """What somebody else has changed, as far as it is told already."""
+        return (self.hold.edits or ()) if self.hold is not None else ()
+
+    @property
+    def confirmed(self) -> frozenset[str]:
+        """Replicas that were all seen to run the change, which they therefore do as long as nobody else sees to it."""
+        return frozenset(
+            target for record in self.history if record.applied_at_s is not None for target in record.targets
+        )
 
     def captured_of(self, target_id: str) -> Captured:
         """The stored configuration of a replica."""

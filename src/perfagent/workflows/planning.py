@@ -7,13 +7,16 @@ from itertools import pairwise
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Change, EffectiveConfig
 from perfagent.domain.metric import Metric
+from perfagent.domain.policy import Policy
 from perfagent.domain.proposal import Proposal
 from perfagent.domain.service import Service
+from perfagent.domain.slo import SloStatus
 from perfagent.domain.verdict import Look, Outlook, Quiet
 from perfagent.engines import alters_answers, check, spell
 from perfagent.judge import criteria_for
 from perfagent.judge.compare import LEAST_WINDOWS
 from perfagent.judge.preflight import CANNOT_DECIDE, outlook
+from perfagent.workflows.asking import asked_for
 from perfagent.workflows.model import Pace, Plan, PlannedStage, Request
 from perfagent.workflows.observation import past_length_s, stage_rule
 
@@ -31,10 +34,12 @@ class Survey:
     config: EffectiveConfig
     available: frozenset[Metric]
     """What its replicas export."""
-    proposal: Proposal | None
-    """The change that the agent itself would make."""
+    proposals: tuple[Proposal, ...]
+    """The changes that the agent itself would make, best first."""
     reason: str = ""
     """Why there is no proposal."""
+    objectives: tuple[SloStatus, ...] = ()
+    """How the service stands to each of its objectives now."""
 
 
 Surveyor = Callable[[Service], Awaitable[Survey]]
@@ -46,7 +51,7 @@ def make_plan(request: Request, service: Service, survey: Survey, pace: Pace) ->
     Replicas change in the order of their ids. Raises `InvalidInput` for a change that this engine or release does not
     take or whose effect could not be judged, and for stages that do not widen.
     """
-    proposal = survey.proposal if request.change in (None, survey.proposal and survey.proposal.change) else None
+    proposal = _chosen(request, service.policy, survey)
     change = request.change if request.change is not None else proposal and proposal.change
     if not change or all(survey.config.value(knob) == value for knob, value in change):
         return None
@@ -55,7 +60,10 @@ def make_plan(request: Request, service: Service, survey: Survey, pace: Pace) ->
     if not criteria:
         raise InvalidInput(f"service {service.id} exports no metric by which a change could be judged")
     release = survey.config.release or service.release
-    altering = [knob for knob, value in change if alters_answers(service.engine, knob, value)]
+    altering = tuple(
+        f"{knob} may alter answers" for knob, value in change if alters_answers(service.engine, knob, value)
+    )
+    reasons = asked_for(service.policy, change, altering, proposal, survey.objectives)
     return Plan(
         service=service.id,
         engine=service.engine,
@@ -67,13 +75,22 @@ def make_plan(request: Request, service: Service, survey: Survey, pace: Pace) ->
         flags=spell(service.engine, change, release),
         description=proposal.description if proposal else f"{_listed(change)}, as {request.requested_by} asks",
         effects=proposal.effects if proposal else (),
-        risks=proposal.risks if proposal else tuple(f"{knob} may alter answers" for knob in altering),
-        needs_approval=_needs_approval(service, altering=bool(altering or (proposal and proposal.needs_approval))),
+        risks=proposal.risks if proposal else altering,
+        needs_approval=bool(reasons),
         criteria=criteria,
         stages=_stages(service),
         pace=pace,
         cause=proposal.cause if proposal else None,
+        asked_for=reasons,
     )
+
+
+def nothing_to_do(request: Request, service: Service, survey: Survey) -> str:
+    """Why there is no plan."""
+    beyond = [said for proposal in survey.proposals for said in service.policy.beyond(proposal.change)]
+    if request.change is None and beyond:
+        return f"what would help lies beyond the policy's bounds, so a person has to ask for it: {'; '.join(beyond)}"
+    return survey.reason or "the service already runs with this configuration"
 
 
 def foreseen(plan: Plan, quiet: Quiet) -> tuple[Outlook, ...]:
@@ -116,12 +133,15 @@ def check_decidable(plan: Plan) -> None:
             )
 
 
+def _chosen(request: Request, policy: Policy, survey: Survey) -> Proposal | None:
+    """The proposal that is asked for, or the best within the policy's bounds where none is named."""
+    if request.change is not None:
+        return next((each for each in survey.proposals if each.change == request.change), None)
+    return next((each for each in survey.proposals if not policy.beyond(each.change)), None)
+
+
 def _listed(change: Change) -> str:
     return ", ".join(f"{knob} = {value}" for knob, value in change)
-
-
-def _needs_approval(service: Service, *, altering: bool) -> bool:
-    return service.policy.approval == "always" or (altering and service.policy.approval != "never")
 
 
 def _stages(service: Service) -> tuple[PlannedStage, ...]:
@@ -135,12 +155,14 @@ def _stages(service: Service) -> tuple[PlannedStage, ...]:
     )
 
 
-def paced(request: Request, pace: Pace, scrape_s: float) -> Pace:
-    """The pace with what the request asks for; windows hold several scrapes."""
+def paced(request: Request, policy: Policy, pace: Pace, scrape_s: float) -> Pace:
+    """The pace with what the request and the policy ask for; windows hold several scrapes."""
     possible = int(request.monitoring_s / (SCRAPES_PER_WINDOW * scrape_s))
     return replace(
         pace,
         monitoring_s=request.monitoring_s,
         warm_up_s=WARM_UP_SHARE * request.monitoring_s,
         windows=max(LEAST_WINDOWS, min(pace.windows, possible)),
+        approval_timeout_s=policy.approval_timeout_s,
+        max_unready=policy.max_unready,
     )

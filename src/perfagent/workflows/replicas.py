@@ -5,32 +5,69 @@ anywhere and run again. None means that nothing new has come of it yet.
 """
 
 import asyncio
+from collections.abc import Collection
 
-from perfagent.domain.errors import ActuatorFailed
+from perfagent.domain.errors import ActuatorFailed, Unavailable
+from perfagent.domain.knob import LaunchConfig
 from perfagent.ports import Actuator
-from perfagent.workflows.events import Applied, CanaryLost, Expired, Restoring, RolledBack, Touching
+from perfagent.workflows.differing import differing
+from perfagent.workflows.events import Applied, CanaryLost, Drifted, Expired, Restoring, RolledBack, Touching
 from perfagent.workflows.machine import overdue
-from perfagent.workflows.model import Rollout
+from perfagent.workflows.model import Captured, Edit, Rollout
 
-CHANGED_BY_OTHERS = "somebody else changed its configuration"
+
+async def edits(rollout: Rollout, actuator: Actuator, needed: Collection[str]) -> tuple[Edit, ...]:
+    """The replicas that somebody else has changed since their configuration was stored.
+
+    One that is not `needed` and cannot be read is passed over. Raises `Unavailable`.
+    """
+    plan, found = rollout.planned, []
+    reads = (actuator.read(plan.target(stored.target)) for stored in rollout.captured)
+    for stored, answer in zip(rollout.captured, await asyncio.gather(*reads, return_exceptions=True), strict=True):
+        match answer:
+            case LaunchConfig() as running:
+                wanted = stored.desired if stored.target in rollout.touched else stored.prior
+                if not _as_left(rollout, stored, running):
+                    found.append(Edit(stored.target, differing(plan.engine, plan.release, running, wanted)))
+            case Unavailable() if stored.target not in needed:
+                pass
+            case error:
+                raise error
+    return tuple(found)
+
+
+def _as_left(rollout: Rollout, stored: Captured, running: LaunchConfig) -> bool:
+    """Whether a replica runs as this rollout has left it.
+
+    One that is being changed may run with either configuration, or with one's flags and the other's environment: a
+    process may have ended between the two.
+    """
+    if stored.target not in rollout.touched:
+        return running == stored.prior
+    if stored.target in rollout.confirmed:
+        return running == stored.desired
+    either = (stored.prior, stored.desired)
+    return running.flags in {one.flags for one in either} and running.env in {one.env for one in either}
 
 
 async def apply(
     rollout: Rollout, actuator: Actuator, targets: tuple[str, ...], now_s: float
-) -> Touching | Applied | CanaryLost | Expired | None:
+) -> Touching | Applied | CanaryLost | Drifted | Expired | None:
     """Bring the stored desired configuration to these replicas, `max_unready` at a time.
 
-    A replica is named in a `Touching` first and changed only when that is journalled. Raises `Unavailable`.
+    A replica is named in a `Touching` first and changed only when that is journalled; nothing is changed as long as
+    somebody else's change to any replica is found. Raises `Unavailable`.
     """
+    drifted = await edits(rollout, actuator, targets)
+    if drifted:
+        return Drifted(now_s, drifted)
     fresh, waiting = [], 0
     for target_id in targets:
-        target, stored = rollout.planned.target(target_id), rollout.captured_of(target_id)
-        if await actuator.read(target) not in (stored.prior, stored.desired):
-            return CanaryLost(now_s, target_id, CHANGED_BY_OTHERS)
         if target_id not in rollout.touched:
             fresh.append(target_id)
             continue
-        await actuator.apply(target, stored.desired)
+        target = rollout.planned.target(target_id)
+        await actuator.apply(target, rollout.captured_of(target_id).desired)
         try:
             waiting += not await actuator.ready(target)
         except ActuatorFailed as error:
@@ -43,18 +80,21 @@ async def apply(
     return Expired(now_s) if overdue(rollout, now_s) else None
 
 
-async def watch(rollout: Rollout, actuator: Actuator, now_s: float, *, must_be_ready: bool) -> CanaryLost | None:
-    """See that every touched replica still runs the change and has not failed. Raises `Unavailable`.
+async def watch(
+    rollout: Rollout, actuator: Actuator, now_s: float, *, must_be_ready: bool
+) -> CanaryLost | Drifted | None:
+    """See that every replica runs as it was left, and that no touched one has failed. Raises `Unavailable`.
 
-    Where a stage is still being applied, one that still runs its prior configuration is in order too.
+    What somebody else has changed is told once; whether it starts is not this rollout's concern.
     """
+    drifted = await edits(rollout, actuator, rollout.touched)
+    if drifted != rollout.edits:
+        return Drifted(now_s, drifted)
     for target_id in rollout.touched:
-        target, stored = rollout.planned.target(target_id), rollout.captured_of(target_id)
-        running = await actuator.read(target)
-        if running != stored.desired and (rollout.applied_at_s is not None or running != stored.prior):
-            return CanaryLost(now_s, target_id, CHANGED_BY_OTHERS)
+        if any(edit.target == target_id for edit in drifted):
+            continue
         try:
-            ready = await actuator.ready(target)
+            ready = await actuator.ready(rollout.planned.target(target_id))
         except ActuatorFailed as error:
             return CanaryLost(now_s, target_id, f"failed with the change: {error}")
         if must_be_ready and not ready:

@@ -10,7 +10,8 @@ from sqlalchemy import update
 from perfagent.domain.errors import NotFound, StoreFailed
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.machine import Machine, ModelShape
-from perfagent.domain.service import Policy, Service
+from perfagent.domain.policy import Policy
+from perfagent.domain.service import Service
 from perfagent.domain.share import Share
 from perfagent.domain.slo import Comparison, Objective, SloMetric, Statistic
 from perfagent.domain.snapshot import Target
@@ -83,6 +84,12 @@ def test_of_a_service_that_was_kept_before_machines_were_none_is_known() -> None
     kept = json.loads(encode_service(CHAT))
     del kept["machine"]
     assert decode_service(1, json.dumps(kept)) == replace(CHAT, machine=Machine())
+
+
+def test_a_policy_that_was_kept_before_there_were_freezes_and_bounds_has_their_defaults() -> None:
+    kept = json.loads(encode_service(CHAT))
+    kept["policy"] = {"stages": [{"percent": 25}, {"percent": 100}], "approval": "always"}
+    assert decode_service(1, json.dumps(kept)) == CHAT
 
 
 def test_a_service_that_cannot_be_read_is_not_passed_over(database: Database) -> None:

@@ -10,7 +10,19 @@ CHAT = {
         {"metric_name": "ttft", "target_value": 0.5, "comparison": "less_than", "statistic": "p95", "share": None},
         {"metric_name": "itl", "target_value": 0.1, "comparison": "less_than", "statistic": "mean", "share": 0.99},
     ],
-    "policy": {"stages": [20, 100], "approval": "always"},
+    "policy": {
+        "stages": [20, 100],
+        "approval": "always",
+        "knobs": {"allow": ["max_num_seqs", "kv_cache_dtype"], "max_num_seqs": {"min": None, "max": 1024}},
+        "max_unready": 2,
+        "approval_timeout": "12h",
+        "cooldown": "1h",
+        "changes_per_day": 3,
+        "freeze": [
+            {"days": ["fri", "sat"], "from": "18:00", "to": "06:00", "timezone": "Europe/Berlin", "why": "weekend"},
+            {"from": "2026-12-20T00:00:00Z", "until": "2027-01-02T00:00:00Z", "why": "holidays"},
+        ],
+    },
     "flags": ["--max-num-seqs", "8"],
     "version": "0.26.0",
 }
@@ -24,6 +36,20 @@ async def test_a_service_is_answered_as_it_was_put(at: Site) -> None:
     for name in ("engine", "slos", "policy", "flags", "version"):
         assert told[name] == CHAT[name]
     assert (await at.get("/services/chat")).json() == told
+
+
+async def test_what_a_policy_leaves_out_has_defaults(at: Site) -> None:
+    answer = await at.put("/services/chat", {"engine": "vllm", "targets": ["http://a"], "policy": {"cooldown": 90}})
+    assert answer.json()["policy"] == {
+        "stages": [10, 50, 100],
+        "approval": "risky",
+        "knobs": {"allow": None},
+        "max_unready": 1,
+        "approval_timeout": "1d",
+        "cooldown": "90s",
+        "changes_per_day": None,
+        "freeze": [],
+    }
 
 
 async def test_putting_a_service_again_changes_it(at: Site) -> None:
@@ -45,6 +71,23 @@ async def test_putting_a_service_again_changes_it(at: Site) -> None:
         ({"policy": {"stages": [10, 50]}}, "invalid-input"),
         ({"policy": {"stages": [0, 100]}}, "invalid-fields"),
         ({"policy": {"approval": "sometimes"}}, "invalid-fields"),
+        ({"policy": {"aproval": "always"}}, "invalid-fields"),
+        ({"policy": {"knobs": {"allow": ["warp_factor"]}}}, "invalid-fields"),
+        ({"policy": {"knobs": {"warp_factor": {"max": 9}}}}, "invalid-fields"),
+        ({"policy": {"knobs": {"max_num_seqs": {"most": 9}}}}, "invalid-fields"),
+        ({"policy": {"knobs": {"max_num_seqs": {}}}}, "invalid-input"),
+        ({"policy": {"knobs": {"max_num_seqs": {"min": 9, "max": 8}}}}, "invalid-input"),
+        ({"policy": {"max_unready": 0}}, "invalid-fields"),
+        ({"policy": {"changes_per_day": 0}}, "invalid-fields"),
+        ({"policy": {"cooldown": "soon"}}, "invalid-fields"),
+        ({"policy": {"cooldown": "31d"}}, "invalid-fields"),
+        ({"policy": {"approval_timeout": 0}}, "invalid-fields"),
+        ({"policy": {"freeze": [{"days": []}]}}, "invalid-fields"),
+        ({"policy": {"freeze": [{"days": ["sunday"]}]}}, "invalid-fields"),
+        ({"policy": {"freeze": [{"from": "24:00"}]}}, "invalid-fields"),
+        ({"policy": {"freeze": [{"timezone": "Mars/Olympus"}]}}, "invalid-input"),
+        ({"policy": {"freeze": [{"from": "2026-12-20T00:00:00", "until": "2026-12-21T00:00:00Z"}]}}, "invalid-fields"),
+        ({"policy": {"freeze": [{"from": "2026-12-21T00:00:00Z", "until": "2026-12-20T00:00:00Z"}]}}, "invalid-input"),
         ({"engine": "tgi"}, "invalid-input"),
         ({"slos": [{"metric_name": "throughput", "target_value": 1, "statistic": "p95"}]}, "invalid-input"),
         ({"slos": [{"metric_name": "ttft", "target_value": -1}]}, "invalid-fields"),

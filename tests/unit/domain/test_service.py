@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfagent.domain.errors import InvalidInput
-from perfagent.domain.service import Policy, Service, check_service, replica
+from perfagent.domain.policy import Policy
+from perfagent.domain.service import Service, check_service, replica
 from perfagent.domain.share import Share
 from perfagent.domain.snapshot import Target
 

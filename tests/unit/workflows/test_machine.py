@@ -15,10 +15,13 @@ from perfagent.workflows.events import (
     Approved,
     CapturePrior,
     DraftPlan,
+    Drifted,
     Event,
     Expire,
+    Frozen,
     Judge,
     Judged,
+    Outdated,
     Paused,
     Planned,
     PriorStored,
@@ -30,11 +33,12 @@ from perfagent.workflows.events import (
     Resumed,
     RolledBack,
     Stumbled,
+    Thawed,
     Touching,
     Watch,
 )
 from perfagent.workflows.machine import MAX_ATTEMPTS, begin, due, fold, repeats, step
-from perfagent.workflows.model import Phase, Request, Rollout
+from perfagent.workflows.model import Edit, Phase, Request, Rollout
 from support.rollout_events import CAPTURED, IDS, PLAN, judged, story_events
 from support.rollouts import BEFORE, World, max_num_seqs, request, service
 
@@ -59,6 +63,8 @@ def expected_next(rollout: Rollout) -> Event | None:
             return Touching(0.0, fresh[:1]) if fresh else Applied(0.0)
         case Judge():
             return judged(Verdict.PROMOTE)
+        case Watch() if rollout.frozen:
+            return Thawed(0.0)
         case Restore(targets):
             return Restoring(0.0, targets) if targets != rollout.restoring else RolledBack(0.0, ())
         case _:
@@ -145,6 +151,17 @@ def test_from_every_phase_that_is_no_end_abort_leads_back(events: tuple[Event, .
         assert repeats(after, abort)
 
 
+@given(histories(), st.floats(0, 1e12))
+def test_a_freeze_lets_nothing_be_changed_and_never_ends_in_a_rollback_by_itself(
+    events: tuple[Event, ...], at_s: float
+) -> None:
+    rollout = fold("r1", events)
+    if rollout.frozen:
+        assert due(rollout, at_s) == Watch()
+        with pytest.raises(IllegalTransition):
+            step(rollout, Touching(0.0, ("a",)))
+
+
 @given(histories())
 def test_every_event_has_its_own_number(events: tuple[Event, ...]) -> None:
     assert fold("r1", events).seq == len(events)
@@ -221,6 +238,87 @@ def test_what_is_due_while_a_person_is_waited_for() -> None:
     assert due(held, 86_420.0) == Expire()
     by_hand = at(REQUESTED, Planned(1.0, replace(PLAN, actuator="none")))
     assert due(by_hand, 2.0) is None
+
+
+TO_FREEZE = (ASKING, Planned(1.0, PLAN), Approved(10.0, "ann", "fine", PLAN.hash), Frozen(11.0, "frozen until noon"))
+
+
+def test_a_freeze_is_waited_for_and_then_everything_is_looked_at_again() -> None:
+    frozen = at(*TO_FREEZE)
+    assert (frozen.phase, frozen.reason, frozen.deadline_s) == (Phase.HELD, "frozen until noon", None)
+    thawed = step(frozen, Thawed(1000.0))
+    assert (thawed.phase, thawed.reason) == (Phase.ROLLING_OUT, "the freeze is over")
+    assert due(thawed, 1000.0) == CapturePrior()
+    stored = at(REQUESTED, Planned(1.0, PLAN), PriorStored(2.0, CAPTURED), Frozen(3.0, "frozen until noon"))
+    again = step(stored, Thawed(1000.0))
+    assert (again.captured, again.history) == ((), ())
+    assert due(again, 1000.0) == CapturePrior()
+
+
+def test_a_stage_begins_when_the_freeze_before_it_is_over() -> None:
+    promoted = at(*TO_MONITORING, judged(Verdict.PROMOTE, at_s=700.0), Frozen(700.0, "frozen until noon"))
+    assert step(promoted, Thawed(4000.0)).history[-1].started_at_s == 4000.0
+    begun = at(*TO_MONITORING, judged(Verdict.PROMOTE, at_s=700.0), Touching(701.0, ("b",)))
+    wide = replace(PLAN, stages=(PLAN.stages[0], PLAN.stages[2]))
+    begun = replace(begun, plan=wide)
+    assert step(step(begun, Frozen(702.0, "")), Thawed(4000.0)).history[-1].started_at_s == 700.0
+
+
+def test_an_approval_does_not_outlast_a_freeze_for_longer_than_it_counts() -> None:
+    frozen = at(*TO_FREEZE)
+    lapsed_s = 10.0 + PLAN.pace.approval_timeout_s
+    assert step(frozen, Thawed(lapsed_s - 0.1)).approval is not None
+    anew = step(frozen, Thawed(lapsed_s))
+    assert (anew.phase, anew.plan, anew.approval) == (Phase.PENDING, None, None)
+    assert anew.reason == "planned anew: ann's approval ran out meanwhile"
+    assert step(anew, Planned(lapsed_s, PLAN)).phase is Phase.AWAITING_APPROVAL
+
+
+def test_who_pauses_in_a_freeze_is_waited_for_when_it_is_over() -> None:
+    pause = Paused(20.0, "bob", "lunch")
+    frozen = at(*TO_FREEZE)
+    assert not repeats(frozen, pause)
+    paused = step(frozen, pause)
+    assert (paused.phase, paused.reason, paused.frozen) == (Phase.HELD, "paused by bob: lunch", False)
+    with pytest.raises(IllegalTransition):
+        step(paused, Thawed(1000.0))
+
+
+EDIT = Edit("b", "max_num_seqs is 32, not 8")
+
+
+def test_what_was_seen_before_somebody_elses_change_is_no_evidence_after_it() -> None:
+    drifted = at(*TO_MONITORING, Drifted(300.0, (EDIT,)))
+    assert (drifted.phase, drifted.edits) == (Phase.HELD, (EDIT,))
+    for held in (drifted, step(drifted, Drifted(400.0, ()))):
+        resumed = step(held, Resumed(1000.0, "bob", "put back"))
+        assert (resumed.phase, resumed.observed_from_s, resumed.judge_at_s) == (Phase.MONITORING, 1060.0, 1660.0)
+    paused = step(at(*TO_MONITORING, Paused(300.0, "bob", "lunch")), Resumed(1000.0, "bob", "back"))
+    assert (paused.observed_from_s, paused.judge_at_s) == (70.0, 1600.0)
+
+
+def test_before_anything_was_touched_somebody_elses_change_is_stored_too() -> None:
+    stored = at(REQUESTED, Planned(1.0, PLAN), PriorStored(2.0, CAPTURED), Drifted(3.0, (EDIT,)))
+    resumed = step(stored, Resumed(10.0, "bob", "meant so"))
+    assert due(resumed, 10.0) == CapturePrior()
+
+
+def test_somebody_elses_change_does_not_prolong_a_hold_but_gives_a_frozen_one_an_end() -> None:
+    paused = at(*TO_MONITORING, Paused(300.0, "bob", "lunch"))
+    assert step(paused, Drifted(400.0, (EDIT,))).deadline_s == paused.deadline_s
+    frozen = at(*TO_MONITORING, judged(Verdict.PROMOTE, at_s=700.0), Frozen(700.0, ""))
+    assert step(frozen, Drifted(800.0, (EDIT,))).deadline_s == 800.0 + PLAN.pace.hold_timeout_s
+
+
+def test_a_plan_that_is_out_of_date_needs_its_approval_anew() -> None:
+    approved = at(*TO_FREEZE[:-1])
+    anew = step(approved, Outdated(11.0, "b is started otherwise"))
+    assert (anew.phase, anew.plan, anew.approval) == (Phase.PENDING, None, None)
+    asked = step(anew, Planned(12.0, PLAN))
+    assert asked.phase is Phase.AWAITING_APPROVAL
+    assert not repeats(asked, Approved(13.0, "ann", "fine", PLAN.hash))
+    with pytest.raises(IllegalTransition):
+        step(at(REQUESTED, Planned(1.0, PLAN), PriorStored(2.0, CAPTURED)), Outdated(3.0, ""))
 
 
 def test_an_extended_stage_keeps_its_first_observation() -> None:

@@ -5,17 +5,19 @@ import pytest
 
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.finding import Cause
-from perfagent.domain.knob import Knob
+from perfagent.domain.knob import Knob, KnobValue
 from perfagent.domain.metric import Metric
+from perfagent.domain.policy import Bounds, Policy
 from perfagent.domain.proposal import Effect, Optimizer, Proposal
-from perfagent.domain.service import Policy, Service
+from perfagent.domain.service import Service
 from perfagent.domain.share import Share
+from perfagent.domain.slo import Comparison, Objective, SloMetric, SloStatus
 from perfagent.domain.snapshot import Target
 from perfagent.domain.verdict import NO_PAST, Quiet, Role, StageRule
 from perfagent.engines import effective
 from perfagent.judge.noise import noise_of
 from perfagent.workflows.model import Pace, Plan, Request
-from perfagent.workflows.planning import Survey, check_decidable, foreseen, make_plan, paced
+from perfagent.workflows.planning import Survey, check_decidable, foreseen, make_plan, nothing_to_do, paced
 from support.rollouts import BEFORE, MORE_AT_ONCE, RELEASE, request, service
 
 PROPOSAL = Proposal(
@@ -34,7 +36,7 @@ PROPOSAL = Proposal(
 SURVEY = Survey(
     effective("vllm", BEFORE, {}, {}, RELEASE),
     frozenset({Metric.TTFT, Metric.ITL, Metric.E2E, Metric.GENERATION_TOKENS}),
-    PROPOSAL,
+    (PROPOSAL,),
 )
 FIND_ONE = Request("chat", "ann")
 
@@ -42,7 +44,7 @@ FIND_ONE = Request("chat", "ann")
 def planned(
     asked: Request = FIND_ONE, *, of: Service | None = None, survey: Survey = SURVEY, scrape_s: float = 5.0
 ) -> Plan:
-    plan = make_plan(asked, of or service(4), survey, paced(asked, Pace(), scrape_s))
+    plan = make_plan(asked, of or service(4), survey, paced(asked, (of or service(4)).policy, Pace(), scrape_s))
     assert plan is not None
     return plan
 
@@ -59,7 +61,7 @@ def test_a_plan_says_exactly_what_will_be_done() -> None:
         (Metric.TTFT, Role.PRIMARY, 0.15),
         (Metric.ITL, Role.GUARDRAIL, 0.4),
     ]
-    assert make_plan(FIND_ONE, service(4), SURVEY, paced(FIND_ONE, Pace(), 5.0)) == plan
+    assert make_plan(FIND_ONE, service(4), SURVEY, paced(FIND_ONE, Policy(), Pace(), 5.0)) == plan
 
 
 def test_the_stages_are_replicas_by_id_and_each_holds_the_one_before() -> None:
@@ -90,27 +92,105 @@ def test_a_person_who_gives_the_proposed_change_gets_what_is_known_of_it() -> No
     assert planned(request()).effects == PROPOSAL.effects
 
 
+EIGHT_BITS = {Knob.KV_CACHE_DTYPE: "fp8"}
+MANY = {Knob.MAX_NUM_SEQS: 64}
+
+
 @pytest.mark.parametrize(
-    ("policy", "altering", "expected"),
+    ("policy", "change", "asked_for"),
     [
-        ("risky", False, False),
-        ("risky", True, True),
-        ("always", False, True),
-        ("never", True, False),
+        (Policy(), MANY, ()),
+        (Policy(), EIGHT_BITS, ("kv_cache_dtype may alter answers",)),
+        (Policy(approval="always"), MANY, ("the policy asks for approval of every change",)),
+        (Policy(approval="never"), EIGHT_BITS, ()),
+        (Policy(allow=(Knob.MAX_NUM_SEQS,)), MANY, ()),
+        (
+            Policy(approval="never", allow=(Knob.MAX_NUM_SEQS,)),
+            EIGHT_BITS,
+            ("kv_cache_dtype is not among the knobs that the policy allows",),
+        ),
+        (Policy(bounds=(Bounds(Knob.MAX_NUM_SEQS, most=64),)), MANY, ()),
+        (
+            Policy(approval="never", bounds=(Bounds(Knob.MAX_NUM_SEQS, most=63),)),
+            MANY,
+            ("max_num_seqs = 64 is above the policy's max of 63",),
+        ),
     ],
 )
-def test_the_policy_says_what_needs_approval(policy: str, altering: bool, expected: bool) -> None:
-    asked = request(change={Knob.KV_CACHE_DTYPE: "fp8"} if altering else None)
-    plan = planned(asked, of=replace(service(4), policy=Policy(approval=policy)))
-    assert plan.needs_approval is expected
+def test_the_policy_says_what_needs_approval_and_the_plan_says_why(
+    policy: Policy, change: dict[Knob, KnobValue], asked_for: tuple[str, ...]
+) -> None:
+    plan = planned(request(change=change), of=replace(service(4), policy=policy))
+    assert plan.asked_for == asked_for
+    assert plan.needs_approval is bool(asked_for)
+
+
+@pytest.mark.parametrize(("chance", "asked_for"), [(0.95, ()), (0.6, ("it is for the better in only 60% of what",))])
+def test_what_is_not_surely_for_the_better_needs_approval(chance: float, asked_for: tuple[str, ...]) -> None:
+    plan = planned(survey=replace(SURVEY, proposals=(replace(PROPOSAL, chance=chance),)))
+    assert [said[: len(like)] for said, like in zip(plan.asked_for, asked_for, strict=True)] == list(asked_for)
 
 
 def test_a_proposal_that_needs_approval_makes_a_plan_that_does() -> None:
-    assert planned(survey=replace(SURVEY, proposal=replace(PROPOSAL, needs_approval=True))).needs_approval
+    plan = planned(survey=replace(SURVEY, proposals=(replace(PROPOSAL, needs_approval=True),)))
+    assert plan.asked_for == ("it is proposed for a person to decide",)
+
+
+def standing(
+    metric: SloMetric, target: float, current: float | None, *, share: float | None = None, at_least: bool = False
+) -> SloStatus:
+    comparison = Comparison.GREATER_THAN if at_least or share else Comparison.LESS_THAN
+    wanted = target if share is None else share
+    held = (
+        None if current is None else current >= wanted if comparison is Comparison.GREATER_THAN else current <= wanted
+    )
+    objective = Objective(metric, target, Comparison.GREATER_THAN if at_least else Comparison.LESS_THAN, share=share)
+    return SloStatus(objective, current, held, "")
+
+
+@pytest.mark.parametrize(
+    ("status", "asks"),
+    [
+        (standing(SloMetric.ITL, 0.05, 0.03), False),
+        (standing(SloMetric.ITL, 0.05, 0.04), True),
+        (standing(SloMetric.ITL, 0.05, 0.06), False),
+        (standing(SloMetric.ITL, 0.05, None), False),
+        (standing(SloMetric.ITL, 0.05, 0.97, share=0.95), True),
+        (standing(SloMetric.TTFT, 0.5, 0.97, share=0.95), False),
+        (standing(SloMetric.TTFT, 0.5, 0.49), False),
+        (standing(SloMetric.THROUGHPUT, 100, 115, at_least=True), True),
+        (standing(SloMetric.THROUGHPUT, 100, 130, at_least=True), False),
+        (standing(SloMetric.QUEUE_SIZE, 1, 0.9), False),
+    ],
+)
+def test_where_only_rules_of_thumb_speak_an_objective_that_holds_must_surely_hold(
+    status: SloStatus, asks: bool
+) -> None:
+    proposal = replace(PROPOSAL, effects=(*PROPOSAL.effects, Effect(Metric.GENERATION_TOKENS, 0.8, 2.0, "rule")))
+    survey = replace(SURVEY, proposals=(proposal,), objectives=(status,))
+    assert planned(survey=survey).needs_approval is asks
+
+
+def test_what_the_agent_proposes_beyond_the_bounds_is_left_to_a_person_and_the_next_best_is_taken() -> None:
+    more = replace(PROPOSAL, change=((Knob.MAX_NUM_SEQS, 256),))
+    survey = replace(SURVEY, proposals=(more, PROPOSAL))
+    bounded = replace(service(4), policy=Policy(bounds=(Bounds(Knob.MAX_NUM_SEQS, most=100),)))
+    assert planned(of=bounded, survey=survey).change == MORE_AT_ONCE
+    asked = request(change={Knob.MAX_NUM_SEQS: 256})
+    assert planned(asked, of=bounded, survey=survey).effects == PROPOSAL.effects
+    assert planned(asked, of=bounded, survey=survey).needs_approval
+    beyond = replace(survey, proposals=(more,))
+    assert make_plan(FIND_ONE, bounded, beyond, Pace()) is None
+    assert nothing_to_do(FIND_ONE, bounded, beyond).endswith("max_num_seqs = 256 is above the policy's max of 100")
+
+
+def test_the_policy_says_how_many_replicas_restart_at_a_time_and_how_long_an_approval_is_waited_for() -> None:
+    plan = planned(of=replace(service(4), policy=Policy(max_unready=2, approval_timeout_s=60.0)))
+    assert (plan.pace.max_unready, plan.pace.approval_timeout_s) == (2, 60.0)
 
 
 def test_without_a_proposal_or_with_what_is_already_so_there_is_nothing_to_do() -> None:
-    assert make_plan(FIND_ONE, service(), replace(SURVEY, proposal=None), Pace()) is None
+    assert make_plan(FIND_ONE, service(), replace(SURVEY, proposals=()), Pace()) is None
     assert make_plan(request(change={Knob.MAX_NUM_SEQS: 8}), service(), SURVEY, Pace()) is None
 
 
