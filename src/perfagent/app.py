@@ -73,6 +73,7 @@ async def assembled(
             agent = Agent(
                 clock=clock,
                 scraper=scraper,
+                prober=plain,
                 collector=Fleet(scraper, clock, Cadence(settings.scrape_interval_s)),
                 history=SqlHistory(database),
                 services=SqlServices(database),

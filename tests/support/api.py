@@ -132,6 +132,7 @@ async def site(
         agent = Agent(
             clock=clock,
             scraper=measured,
+            prober=over_http,
             collector=Fleet(measured, clock),
             history=records.history,
             services=records.services,

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.machine import Machine
+from perfagent.domain.quality import Quality
 from perfagent.domain.share import Share
 from perfagent.domain.slo import Objective
 from perfagent.domain.snapshot import Target
@@ -20,6 +21,8 @@ class Policy:
     stages: tuple[Share, ...] = (Share(10), Share(50), Share(100))
     approval: str = "risky"
     """`always`, `risky` (what may alter answers) or `never`."""
+    quality: Quality = field(default_factory=Quality)
+    """How answers are compared where a change may alter them."""
 
 
 @dataclass(frozen=True, slots=True)

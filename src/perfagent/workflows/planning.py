@@ -8,12 +8,14 @@ from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Change, EffectiveConfig
 from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import Proposal
+from perfagent.domain.quality import Quality
 from perfagent.domain.service import Service
 from perfagent.domain.verdict import Look, Outlook, Quiet
 from perfagent.engines import alters_answers, check, spell
 from perfagent.judge import criteria_for
 from perfagent.judge.compare import LEAST_WINDOWS
 from perfagent.judge.preflight import CANNOT_DECIDE, outlook
+from perfagent.judge.quality import shipped_prompts
 from perfagent.workflows.model import Pace, Plan, PlannedStage, Request
 from perfagent.workflows.observation import past_length_s, stage_rule
 
@@ -40,8 +42,11 @@ class Survey:
 Surveyor = Callable[[Service], Awaitable[Survey]]
 
 
-def make_plan(request: Request, service: Service, survey: Survey, pace: Pace) -> Plan | None:
-    """The plan, or None when there is nothing to change.
+def make_plan(
+    request: Request, service: Service, survey: Survey, pace: Pace, prompts: tuple[str, ...] = ()
+) -> Plan | None:
+    """The plan, or None when there is nothing to change. `prompts` are asked where the service has none of its own,
+    and where there are none at all the set that ships.
 
     Replicas change in the order of their ids. Raises `InvalidInput` for a change that this engine or release does not
     take or whose effect could not be judged, and for stages that do not widen.
@@ -73,6 +78,7 @@ def make_plan(request: Request, service: Service, survey: Survey, pace: Pace) ->
         stages=_stages(service),
         pace=pace,
         cause=proposal.cause if proposal else None,
+        quality=_asked(service.policy.quality, prompts) if altering else None,
     )
 
 
@@ -114,6 +120,10 @@ def check_decidable(plan: Plan) -> None:
                 f"chance of {each.hold_chance:.0%}, most likely for the sake of {each.weakest}; monitor longer, or "
                 "promote by hand (without auto_rollout)"
             )
+
+
+def _asked(quality: Quality, prompts: tuple[str, ...]) -> Quality:
+    return quality if quality.prompts else replace(quality, prompts=prompts or shipped_prompts())
 
 
 def _listed(change: Change) -> str:

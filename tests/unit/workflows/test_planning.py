@@ -8,15 +8,17 @@ from perfagent.domain.finding import Cause
 from perfagent.domain.knob import Knob
 from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import Effect, Optimizer, Proposal
+from perfagent.domain.quality import Quality
 from perfagent.domain.service import Policy, Service
 from perfagent.domain.share import Share
 from perfagent.domain.snapshot import Target
 from perfagent.domain.verdict import NO_PAST, Quiet, Role, StageRule
 from perfagent.engines import effective
 from perfagent.judge.noise import noise_of
+from perfagent.judge.quality import shipped_prompts
 from perfagent.workflows.model import Pace, Plan, Request
 from perfagent.workflows.planning import Survey, check_decidable, foreseen, make_plan, paced
-from support.rollouts import BEFORE, MORE_AT_ONCE, RELEASE, request, service
+from support.rollouts import BEFORE, FEWER_BITS, MORE_AT_ONCE, RELEASE, request, service
 
 PROPOSAL = Proposal(
     optimizer=Optimizer.BATCHING,
@@ -100,9 +102,20 @@ def test_a_person_who_gives_the_proposed_change_gets_what_is_known_of_it() -> No
     ],
 )
 def test_the_policy_says_what_needs_approval(policy: str, altering: bool, expected: bool) -> None:
-    asked = request(change={Knob.KV_CACHE_DTYPE: "fp8"} if altering else None)
+    asked = request(change=FEWER_BITS if altering else None)
     plan = planned(asked, of=replace(service(4), policy=Policy(approval=policy)))
     assert plan.needs_approval is expected
+
+
+def test_a_plan_that_may_alter_answers_says_what_is_asked_and_how_far_answers_may_differ() -> None:
+    fewer_bits = request(change=FEWER_BITS)
+    assert planned().quality is None
+    assert planned(fewer_bits).quality == Quality(shipped_prompts())
+    operators = make_plan(fewer_bits, service(), SURVEY, Pace(), ("the operator's",))
+    assert operators is not None
+    assert operators.quality == Quality(("the operator's",))
+    own = Quality(("its own",), tokens_differ=0.2, probability_shift=0.1)
+    assert planned(fewer_bits, of=replace(service(), policy=Policy(quality=own))).quality == own
 
 
 def test_a_proposal_that_needs_approval_makes_a_plan_that_does() -> None:
