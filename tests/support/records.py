@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from perfagent.domain.histogram import Histogram
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.metric import Kind, Metric
+from perfagent.domain.quality import Quality
 from perfagent.domain.service import Policy, Service
 from perfagent.domain.share import Share
 from perfagent.domain.slo import Comparison, Objective, SloMetric, Statistic
@@ -55,6 +56,9 @@ def services() -> st.SearchStrategy[Service]:
         comparison=st.sampled_from(Comparison),
         statistic=st.sampled_from(Statistic),
     )
+    share = st.floats(min_value=1e-6, max_value=1)
+    asked = st.lists(st.text(min_size=1, max_size=8), max_size=3).map(tuple)
+    qualities = st.builds(Quality, prompts=asked, tokens_differ=share, probability_shift=share)
     stages = st.lists(st.builds(Share, st.integers(1, 100)), max_size=3).map(tuple)
     return st.builds(
         Service,
@@ -63,7 +67,7 @@ def services() -> st.SearchStrategy[Service]:
         targets=st.lists(st.builds(Target, id=_TEXT, url=_TEXT), max_size=3).map(tuple),
         objectives=st.lists(objectives, max_size=3).map(tuple),
         actuator=_TEXT,
-        policy=st.builds(Policy, stages=stages, approval=_TEXT),
+        policy=st.builds(Policy, stages=stages, approval=_TEXT, quality=qualities),
         launch=st.builds(
             LaunchConfig,
             flags=st.lists(_TEXT, max_size=3).map(tuple),

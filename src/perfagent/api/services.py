@@ -7,7 +7,19 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
 from perfagent.analysis import service_slo_status
-from perfagent.api.fields import EngineName, Flags, Model, ServiceId, SloIn, SloOut, Slos, Url, Version, instant
+from perfagent.api.fields import (
+    EngineName,
+    Flags,
+    Model,
+    QualityIn,
+    ServiceId,
+    SloIn,
+    SloOut,
+    Slos,
+    Url,
+    Version,
+    instant,
+)
 from perfagent.api.parts import TheAgent
 from perfagent.api.problems import documented
 from perfagent.api.views import (
@@ -47,15 +59,22 @@ class PolicyIn(Model):
     """Percent of the replicas, widening, 100 last."""
     approval: Literal["always", "risky", "never"] = "risky"
     """`risky`: what may alter answers waits for a person."""
+    quality: QualityIn = QualityIn()
 
     def policy(self) -> Policy:
         """The same in our words."""
-        return Policy(tuple(Share(percent) for percent in self.stages), self.approval)
+        return Policy(tuple(Share(percent) for percent in self.stages), self.approval, self.quality.quality())
 
     @classmethod
     def of(cls, policy: Policy) -> "PolicyIn":
         """A policy as callers write it."""
-        return cls.model_validate({"stages": [s.percent for s in policy.stages], "approval": policy.approval})
+        return cls.model_validate(
+            {
+                "stages": [s.percent for s in policy.stages],
+                "approval": policy.approval,
+                "quality": QualityIn.of(policy.quality),
+            }
+        )
 
 
 class ModelIn(Model):

@@ -236,15 +236,17 @@ def _judged(rollout: Rollout, event: Judged) -> Rollout:
     least = rollout.request.health_threshold
     if least is not None and event.health is not None and event.health < least:
         return _roll_back(looked, at_s, f"the canary's health is {event.health:.0f}, below {least:.0f}")
-    decision, said = verdict.verdict, "; ".join(verdict.reasons)
-    if decision is Verdict.PROMOTE and rollout.planned.quality and not rollout.history[-1].answers_are_as_before:
-        quality = rollout.history[-1].quality
-        decision, said = Verdict.HOLD, quality[-1].reason if quality else "nobody was asked for answers"
+    decision, reasons, quality = verdict.verdict, verdict.reasons, rollout.history[-1].quality
+    if decision is Verdict.PROMOTE and rollout.planned.quality is not None:
+        asked = quality[-1].reason if quality else "nobody was asked for answers"
+        alike = rollout.history[-1].answers_are_as_before
+        decision, reasons = (decision, (*reasons, asked)) if alike else (Verdict.HOLD, (asked,))
+    said = "; ".join(reasons)
     match decision:
         case Verdict.ROLL_BACK:
             return _roll_back(looked, at_s, said)
         case Verdict.PROMOTE if rollout.request.auto_rollout or rollout.stage + 1 == len(rollout.planned.stages):
-            return _promote(looked, at_s, verdict.reasons)
+            return _promote(looked, at_s, reasons)
         case Verdict.PROMOTE:
             return _hold(looked, at_s, Phase.MONITORING, f"waiting for a person to promote: {said}")
         case Verdict.HOLD if rollout.extensions < pace.extensions:

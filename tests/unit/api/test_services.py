@@ -10,7 +10,11 @@ CHAT = {
         {"metric_name": "ttft", "target_value": 0.5, "comparison": "less_than", "statistic": "p95", "share": None},
         {"metric_name": "itl", "target_value": 0.1, "comparison": "less_than", "statistic": "mean", "share": 0.99},
     ],
-    "policy": {"stages": [20, 100], "approval": "always"},
+    "policy": {
+        "stages": [20, 100],
+        "approval": "always",
+        "quality": {"prompts": ["The sky is"], "tokens_differ": 0.1, "probability_shift": 0.05},
+    },
     "flags": ["--max-num-seqs", "8"],
     "version": "0.26.0",
 }
@@ -45,6 +49,10 @@ async def test_putting_a_service_again_changes_it(at: Site) -> None:
         ({"policy": {"stages": [10, 50]}}, "invalid-input"),
         ({"policy": {"stages": [0, 100]}}, "invalid-fields"),
         ({"policy": {"approval": "sometimes"}}, "invalid-fields"),
+        ({"policy": {"quality": {"prompts": [""]}}}, "invalid-fields"),
+        ({"policy": {"quality": {"prompts": ["x"] * 201}}}, "invalid-fields"),
+        ({"policy": {"quality": {"tokens_differ": 0}}}, "invalid-fields"),
+        ({"policy": {"quality": {"probability_shift": 1.5}}}, "invalid-fields"),
         ({"engine": "tgi"}, "invalid-input"),
         ({"slos": [{"metric_name": "throughput", "target_value": 1, "statistic": "p95"}]}, "invalid-input"),
         ({"slos": [{"metric_name": "ttft", "target_value": -1}]}, "invalid-fields"),
