@@ -18,7 +18,9 @@ from perfagent.clock import SharedClock, SystemClock
 from perfagent.collectors.fleet import Fleet
 from perfagent.collectors.http import Bounds, HttpScraper
 from perfagent.collectors.schedule import Cadence
+from perfagent.domain.errors import InvalidInput
 from perfagent.emulator.actuator import EmulatedActuator
+from perfagent.judge.quality import read_prompts
 from perfagent.loop import Agent
 from perfagent.ports import Clock
 from perfagent.serving import address, listen, serving
@@ -67,12 +69,14 @@ async def assembled(
         lead = Leadership(SqlLease(database, _this_process()), real, settings.lease_s)
         lead.renew()
         clock = clock or (SharedClock(real, lambda: lead.offset_s) if isinstance(store, str) else real)
-        async with HttpScraper(clock, bounds) as plain, httpx.AsyncClient(trust_env=False) as client:
+        key = None if settings.api_key is None else settings.api_key.get_secret_value()
+        async with HttpScraper(clock, bounds, key) as plain, httpx.AsyncClient(trust_env=False) as client:
             scraper = telemetry.measured(plain)
             journal = ObservedJournal(SqlJournal(database))
             agent = Agent(
                 clock=clock,
                 scraper=scraper,
+                prober=plain,
                 collector=Fleet(scraper, clock, Cadence(settings.scrape_interval_s)),
                 history=SqlHistory(database),
                 services=SqlServices(database),
@@ -83,11 +87,22 @@ async def assembled(
                 pace=pace,
                 scrape_s=settings.scrape_interval_s,
                 window_s=settings.window_s,
+                prompts=_prompts(settings.prompts),
             )
             telemetry.watch(agent, journal)
             api = create_app(agent, clock=real, settings=settings.shown(), registry=telemetry.registry, feed=journal)
             async with _copied(settings.mlflow_uri, agent, lead, journal):
                 yield App(agent, api, journal)
+
+
+def _prompts(path: Path | None) -> tuple[str, ...]:
+    """What the operator wants replicas to be asked; none for the set that ships. Raises `InvalidInput`."""
+    if path is None:
+        return ()
+    try:
+        return read_prompts(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"the prompts in {path} cannot be read: {error}") from error
 
 
 @asynccontextmanager

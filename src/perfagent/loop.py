@@ -33,8 +33,9 @@ from perfagent.forecast import Load, Prediction
 from perfagent.foresight import Foresight, Replica
 from perfagent.optimizers import THOROUGH, TUNABLE, Effort, advise, propose
 from perfagent.past import Past
-from perfagent.ports import Actuator, Clock, Collector, History, Journal, Knowledge, Scraper, Services
+from perfagent.ports import Actuator, Clock, Collector, History, Journal, Knowledge, Prober, Scraper, Services
 from perfagent.watch import Watch
+from perfagent.workflows.asking import Asking
 from perfagent.workflows.effects import Effects
 from perfagent.workflows.leadership import Fenced, Leadership
 from perfagent.workflows.ledger import Entry, entries, promoted, widening
@@ -108,6 +109,7 @@ class Agent:
         *,
         clock: Clock,
         scraper: Scraper,
+        prober: Prober,
         collector: Collector,
         history: History,
         services: Services,
@@ -119,6 +121,7 @@ class Agent:
         window_s: float = WINDOW_S,
         knowledge: Knowledge,
         effort: Effort = THOROUGH,
+        prompts: tuple[str, ...] = (),
     ) -> None:
         self._clock = clock
         self._scraper = scraper
@@ -140,7 +143,9 @@ class Agent:
             services=services.get,
             actuators={name: Fenced(actuator, lead) for name, actuator in actuators.items()},
             survey=self._survey,
+            asking=Asking(prober),
             health=_health,
+            prompts=prompts,
             pace=pace or Pace(),
             scrape_s=scrape_s,
         )

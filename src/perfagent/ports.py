@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
 from perfagent.domain.learned import Learned
+from perfagent.domain.quality import Answer
 from perfagent.domain.service import Service
 from perfagent.domain.snapshot import Snapshot, Target
 
@@ -44,6 +45,17 @@ class Scraper(Protocol):
         `release` is what somebody told us; it counts where the server does not say.
 
         An endpoint that is missing or closed is no error; what only it could tell stays unknown.
+        """
+        ...
+
+
+class Prober(Protocol):
+    """Asks replicas for answers."""
+
+    async def ask(self, target: Target, engine: str, prompt: str, tokens: int) -> Answer:
+        """What the replica answers when it always takes the likeliest token, at most so many of them.
+
+        Raises a subclass of `Unavailable` that says what went wrong.
         """
         ...
 

@@ -27,6 +27,10 @@ class Settings(BaseSettings):
     scrape_timeout_s: float = Field(10.0, gt=0, le=300, description="Longest time for one scrape, whatever it does.")
     scrape_max_bytes: int = Field(8 << 20, ge=1024, le=1 << 30, description="Largest page that is read, unpacked.")
     window_s: float = Field(300.0, gt=0, le=86_400, description="How far back a diagnosis looks, in seconds.")
+    prompts: Path | None = Field(
+        None, description='JSON lines, {"prompt": "…"}, that replicas are asked where a change may alter answers.'
+    )
+    api_key: SecretStr | None = Field(None, description="Bearer token that servers want before they answer a prompt.")
     mlflow_uri: SecretStr | None = Field(
         None, description="MLflow tracking server or database (sqlite:///…) that the ledger is copied to."
     )

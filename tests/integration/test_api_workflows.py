@@ -8,7 +8,7 @@ from perfagent.domain.knob import EffectiveConfig, LaunchConfig
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.engines import effective
 from support.api import Site, problem, site
-from support.rollouts import BEFORE, FleetDouble, max_num_seqs
+from support.rollouts import BEFORE, FEWER_BITS, FleetDouble, max_num_seqs
 
 REPLICAS = 4
 CHANGE = {"service": "chat", "config_changes": {"max_num_seqs": 64}, "monitoring_duration_seconds": 300}
@@ -45,7 +45,7 @@ async def at(fleet: FleetDouble) -> AsyncIterator[Site]:
     """A service of four replicas whose flags the agent can change."""
     clock = VirtualClock()
     fleet._clock = clock
-    async with site(clock=clock, scraper=FleetScraper(fleet), actuators={"fleet": fleet}) as built:
+    async with site(clock=clock, scraper=FleetScraper(fleet), prober=fleet, actuators={"fleet": fleet}) as built:
         put = await built.put(
             "/services/chat",
             {
@@ -111,6 +111,35 @@ async def test_a_harmful_workflow_is_rolled_back_and_says_why(watched: Site, fle
     assert [stage["verdict"] for stage in ended["rollout_history"]] == ["roll_back"]
     assert ended["reason"]
     assert set(fleet.configs.values()) == {BEFORE}
+
+
+async def test_a_plan_tells_what_is_asked_and_each_stage_what_was_said_of_the_answers(
+    watched: Site, fleet: FleetDouble
+) -> None:
+    fewer_bits = {**CHANGE, "config_changes": FEWER_BITS}
+    workflow = (await watched.post("/workflows", fewer_bits)).json()["workflow_id"]
+    await watched.turn(10)
+    plan = (await watched.get(f"/workflows/{workflow}")).json()["plan"]
+    assert (len(plan["quality"]["prompts"]), plan["quality"]["tokens_differ"]) == (24, 0.05)
+    await watched.post(f"/workflows/{workflow}/approve", ANN)
+    await watched.turn(200)
+    fleet.answers = lambda config, prompt: prompt if config == BEFORE else prompt.upper()
+    await watched.turn(400)
+    held = (await watched.get(f"/workflows/{workflow}")).json()
+    assert (held["status"], held["waiting_for"]) == ("held", "decision")
+    assert held["reason"].startswith("answers are not as before: ")
+    first, second = held["rollout_history"]
+    (said,) = first["quality"]
+    assert (said["verdict"], said["asked"], said["tokens_differ"], said["tokens_differ_by_chance"]) == (
+        "promote",
+        True,
+        0.0,
+        0.0,
+    )
+    assert first["reasons"][-1] == said["reason"]
+    assert said["tokens_compared"] > 500
+    assert second["quality"][0]["verdict"] == "hold"
+    assert [event["kind"] for event in held["events"]].count("probed") == 2
 
 
 async def test_a_plan_waits_for_the_approval_of_exactly_this_plan(at: Site) -> None:

@@ -18,7 +18,7 @@ from perfagent.collectors.fleet import Fleet
 from perfagent.collectors.http import HttpScraper
 from perfagent.loop import Agent
 from perfagent.optimizers import Effort
-from perfagent.ports import Actuator, Scraper
+from perfagent.ports import Actuator, Prober, Scraper
 from perfagent.settings import Settings
 from perfagent.store.memory import Held, MemoryHistory, MemoryJournal, MemoryKnowledge, MemoryLease, MemoryServices
 from perfagent.telemetry.events import ObservedJournal
@@ -109,6 +109,7 @@ async def site(
     *,
     clock: VirtualClock | None = None,
     scraper: Scraper | None = None,
+    prober: Prober | None = None,
     actuators: Mapping[str, Actuator] | None = None,
     pace: Pace | None = None,
     window_s: float = 300.0,
@@ -117,7 +118,7 @@ async def site(
     records: Records | None = None,
     name: str = "this agent",
 ) -> AsyncIterator[Site]:
-    """An agent with everything in memory; without `scraper` it scrapes over HTTP.
+    """An agent with everything in memory; without `scraper` it scrapes over HTTP, and without `prober` it asks so.
 
     With the same `records` and another `name` it shares them with another site.
     """
@@ -132,6 +133,7 @@ async def site(
         agent = Agent(
             clock=clock,
             scraper=measured,
+            prober=prober or over_http,
             collector=Fleet(measured, clock),
             history=records.history,
             services=records.services,

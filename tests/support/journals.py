@@ -19,9 +19,10 @@ from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.policy import Policy
 from perfagent.workflows.model import Phase, Rollout
 from support.pages import FIXTURES
-from support.rollouts import BEFORE, World, max_num_seqs, request, service
+from support.rollouts import BEFORE, FEWER_BITS, World, asking, max_num_seqs, request, service
 
 FOLDER = FIXTURES / "journals"
+ASKED = tuple(f"{k}: what do you say to this, replica?" for k in range(3))
 
 
 def ending(rollout: Rollout) -> dict[str, Any]:
@@ -89,6 +90,33 @@ async def recovered(world: World) -> Rollout:
     world.fleet.unreachable.clear()
     await world.run(manager, begun.id, until=lambda r: r.attempts == 0)
     manager.abort(begun.id, "ann", "enough")
+    return await world.run(manager, begun.id)
+
+
+async def answered_as_before(world: World) -> Rollout:
+    """Fewer bits for the KV cache, and the same answers."""
+    world.service = asking(world.service, ASKED)
+    manager = world.manager()
+    begun = manager.create(request(change=FEWER_BITS))
+    await world.run(manager, begun.id, until=lambda r: r.phase is Phase.AWAITING_APPROVAL)
+    manager.approve(begun.id, "ann", "let us see")
+    return await world.run(manager, begun.id)
+
+
+async def answered_otherwise(world: World) -> Rollout:
+    """Fewer bits for the KV cache, and a replica that is silent at first and then says something else."""
+    world.service = asking(world.service, ASKED)
+    manager = world.manager()
+    begun = manager.create(request(change=FEWER_BITS))
+    await world.run(manager, begun.id, until=lambda r: r.phase is Phase.AWAITING_APPROVAL)
+    world.fleet.answers = lambda config, prompt: prompt if config == BEFORE else prompt[::-1]
+    manager.approve(begun.id, "ann", "let us see")
+    await world.run(manager, begun.id, until=lambda r: bool(r.touched))
+    world.fleet.speechless.add("chat-0")
+    await world.run(manager, begun.id, until=lambda r: bool(r.history[-1].quality))
+    world.fleet.speechless.clear()
+    await world.run(manager, begun.id, until=lambda r: r.phase is Phase.HELD)
+    manager.abort(begun.id, "bob", "these are bad")
     return await world.run(manager, begun.id)
 
 
@@ -160,6 +188,8 @@ STORIES: tuple[Callable[[World], Awaitable[Rollout]], ...] = (
     stopped_by_the_judge,
     lost_its_canary,
     recovered,
+    answered_as_before,
+    answered_otherwise,
     rejected,
     expired,
     nothing_to_do,

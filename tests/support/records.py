@@ -9,6 +9,7 @@ from perfagent.domain.histogram import Histogram
 from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.metric import Kind, Metric
 from perfagent.domain.policy import Bounds, Policy
+from perfagent.domain.quality import Quality
 from perfagent.domain.service import Service
 from perfagent.domain.share import Share
 from perfagent.domain.slo import Comparison, Objective, SloMetric, Statistic
@@ -62,6 +63,9 @@ def services() -> st.SearchStrategy[Service]:
     zones = st.sampled_from(["UTC", "Europe/Berlin"])
     periods = st.floats(0, 1e9).map(lambda from_s: Period(from_s, from_s + 1.0))
     freezes = st.builds(Weekly, days, minutes, minutes, zones, _TEXT) | periods
+    share = st.floats(min_value=1e-6, max_value=1)
+    asked = st.lists(st.text(min_size=1, max_size=8), max_size=3).map(tuple)
+    qualities = st.builds(Quality, prompts=asked, tokens_differ=share, probability_shift=share)
     stages = st.lists(st.builds(Share, st.integers(1, 100)), max_size=3).map(tuple)
     return st.builds(
         Service,
@@ -81,6 +85,7 @@ def services() -> st.SearchStrategy[Service]:
             cooldown_s=_FINITE,
             changes_per_day=st.none() | st.integers(1, 9),
             freezes=st.lists(freezes, max_size=2).map(tuple),
+            quality=qualities,
         ),
         launch=st.builds(
             LaunchConfig,

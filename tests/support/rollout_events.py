@@ -1,10 +1,13 @@
 """Hypothesis strategies for everything that the journal of rollouts may hold, and one plan to tell stories with."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.metric import Metric
 from perfagent.domain.proposal import Effect
+from perfagent.domain.quality import Answer, Differing, Quality, QualityVerdict
 from perfagent.domain.share import Share
 from perfagent.domain.snapshot import Target
 from perfagent.domain.verdict import (
@@ -23,6 +26,7 @@ from perfagent.domain.verdict import (
 )
 from perfagent.workflows.events import (
     Aborted,
+    Answered,
     Applied,
     Approved,
     CanaryLost,
@@ -37,6 +41,7 @@ from perfagent.workflows.events import (
     Planned,
     PlanRefused,
     PriorStored,
+    Probed,
     Promoted,
     Recovered,
     Rejected,
@@ -93,6 +98,19 @@ _OUTLOOK = st.builds(
     st.booleans(),
 )
 _LOOK = st.builds(Look, st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+_ANSWER = st.builds(Answer, _TEXTS, st.lists(_NUMBER, max_size=3).map(tuple))
+_SHARE = st.floats(min_value=1e-3, max_value=1)
+_QUALITY = st.builds(Quality, st.lists(st.text(min_size=1, max_size=8), max_size=2).map(tuple), _SHARE, _SHARE)
+_DIFFERING = st.none() | st.builds(Differing, st.integers(0, 99), st.integers(0, 9))
+_SAID = st.builds(
+    QualityVerdict,
+    st.sampled_from([Verdict.PROMOTE, Verdict.HOLD]),
+    _TEXT,
+    st.lists(_ANSWER, max_size=2).map(tuple),
+    _DIFFERING,
+    _DIFFERING,
+    st.none() | _SHARE,
+)
 _CRITERION = st.builds(Criterion, st.sampled_from(Metric), st.sampled_from(Role), _NUMBER)
 _MAYBE = st.none() | _NUMBER
 
@@ -127,6 +145,7 @@ plans = st.builds(
     outlook=st.lists(_OUTLOOK, max_size=2).map(tuple),
     asked_for=_TEXTS,
     basis=st.lists(st.tuples(_TEXT, _TEXT), max_size=2).map(tuple),
+    quality=st.none() | _QUALITY,
 )
 _WINDOWS = st.lists(
     st.builds(
@@ -183,6 +202,8 @@ any_events: st.SearchStrategy[Event] = st.one_of(
     ),
     *(st.builds(each, _TIME, _TEXTS) for each in (Touching, Restoring, RolledBack)),
     *(st.builds(each, _TIME) for each in (Applied, Expired, Recovered, Thawed)),
+    st.builds(Answered, _TIME, st.lists(st.tuples(_ANSWER, _ANSWER), max_size=2).map(tuple), _TEXT),
+    st.builds(Probed, _TIME, _SAID),
     st.builds(Judged, _TIME, verdicts, _MAYBE),
     st.builds(CanaryLost, _TIME, _TEXT, _TEXT),
     st.builds(Drifted, _TIME, st.lists(st.builds(Edit, _TEXT, _TEXT), max_size=2).map(tuple)),
@@ -195,14 +216,23 @@ def judged(verdict: Verdict, *, at_s: float = 0.0, health: float | None = None) 
     return Judged(at_s, StageVerdict(verdict, ("because",), (), ()), health)
 
 
+ASKING_PLAN = replace(PLAN, quality=Quality(("What is it?",)))
+"""A plan of which replicas are asked whether they answer as before."""
+ANSWER = Answer(("a", "b"))
+AS_BEFORE = QualityVerdict(Verdict.PROMOTE, "answers are as before", (ANSWER,))
+NOT_AS_BEFORE = QualityVerdict(Verdict.HOLD, "answers are not as before", (ANSWER,))
+UNASKED = QualityVerdict(Verdict.HOLD, "answers could not be asked for: 500")
+
 CAPTURED = tuple(Captured(each, LaunchConfig(("old",)), LaunchConfig(("new",))) for each in IDS)
 _TARGETS = st.lists(st.sampled_from(IDS), max_size=4, unique=True).map(tuple)
 
 story_events: st.SearchStrategy[Event] = st.one_of(
-    st.just(Planned(0.0, PLAN)),
+    st.sampled_from([PLAN, ASKING_PLAN]).map(lambda plan: Planned(0.0, plan)),
     st.just(NothingToDo(0.0, "all is well")),
     st.just(PlanRefused(0.0, "unknown knob")),
-    st.sampled_from([PLAN.hash, "stale"]).map(lambda plan_hash: Approved(0.0, "ann", "fine", plan_hash)),
+    st.sampled_from([PLAN.hash, ASKING_PLAN.hash, "stale"]).map(
+        lambda plan_hash: Approved(0.0, "ann", "fine", plan_hash)
+    ),
     *(st.just(each(0.0, "ann", "so be it")) for each in _VERBS),
     st.just(PriorStored(0.0, CAPTURED)),
     *(st.builds(each, st.just(0.0), _TARGETS) for each in (Touching, Restoring, RolledBack)),
@@ -210,8 +240,10 @@ story_events: st.SearchStrategy[Event] = st.one_of(
     st.just(Outdated(0.0, "b is started otherwise")),
     st.just(Frozen(0.0, "frozen until noon")),
     st.just(Stumbled(0.0, "no connection")),
+    st.sampled_from([((ANSWER, ANSWER),), ()]).map(lambda answers: Answered(0.0, answers)),
+    st.sampled_from([AS_BEFORE, NOT_AS_BEFORE, UNASKED]).map(lambda said: Probed(0.0, said)),
     st.just(CanaryLost(0.0, "a", "crashed")),
     st.sampled_from([(), (Edit("b", "max_num_seqs is 32, not 8"),)]).map(lambda edits: Drifted(0.0, edits)),
     st.builds(judged, st.sampled_from(Verdict), health=st.sampled_from([None, 20.0, 90.0])),
 )
-"""Events that could happen to a rollout of `PLAN`, in any order."""
+"""Events that could happen to a rollout of `PLAN` or `ASKING_PLAN`, in any order."""

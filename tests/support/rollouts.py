@@ -6,7 +6,7 @@ serve an even load whose latencies depend on their configuration alone, so a rol
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from inspect import iscoroutinefunction
 from itertools import count
@@ -16,11 +16,12 @@ from typing import Any
 from sqlalchemy import update
 
 from perfagent.clock import VirtualClock
-from perfagent.domain.errors import ActuatorFailed, Unreachable
+from perfagent.domain.errors import ActuatorFailed, BadAnswer, Unreachable
 from perfagent.domain.histogram import Histogram
 from perfagent.domain.knob import Change, Knob, KnobValue, LaunchConfig
 from perfagent.domain.metric import Metric
 from perfagent.domain.policy import Policy
+from perfagent.domain.quality import Answer, Quality
 from perfagent.domain.service import Service
 from perfagent.domain.share import Share
 from perfagent.domain.snapshot import Labels, Snapshot, Target
@@ -32,6 +33,7 @@ from perfagent.store.journal import SqlJournal
 from perfagent.store.lease import SqlLease
 from perfagent.store.memory import Held, MemoryHistory, MemoryJournal, MemoryLease
 from perfagent.store.tables import LEASE
+from perfagent.workflows.asking import Asking
 from perfagent.workflows.effects import Effects
 from perfagent.workflows.leadership import Fenced, Leadership
 from perfagent.workflows.manager import Manager
@@ -42,6 +44,8 @@ START_S = 1_800_000_000.0
 RELEASE = "0.26.0"
 BEFORE = LaunchConfig(("--max-num-seqs", "8", "--seed=7"), (("VLLM_LOGGING_LEVEL", "INFO"),))
 MORE_AT_ONCE: Change = ((Knob.MAX_NUM_SEQS, 64),)
+FEWER_BITS: dict[Knob, KnobValue] = {Knob.KV_CACHE_DTYPE: "fp8"}
+"""A change that may alter answers."""
 MEANS = {Metric.TTFT: 0.4, Metric.ITL: 0.03, Metric.E2E: 8.0}
 REQUESTS_PER_S = 2.0
 FOR_EVER_S = 1e9
@@ -49,7 +53,7 @@ FOR_EVER_S = 1e9
 
 
 class FleetDouble:
-    """Replicas that run in memory; an `Actuator`."""
+    """Replicas that run in memory; an `Actuator` and a `Prober`."""
 
     def __init__(self, clock: VirtualClock, targets: tuple[Target, ...], *, start_delay_s: float = 20.0) -> None:
         self._clock = clock
@@ -60,7 +64,13 @@ class FleetDouble:
         """Configuration → factor on every latency."""
         self.failing: Callable[[LaunchConfig], float] = lambda _: 0.0
         """Configuration → share of its requests that fail."""
+        self.answers: Callable[[LaunchConfig, str], str] = lambda _config, prompt: prompt
+        """Configuration and prompt → answer, a token a character."""
         self.unreachable: set[str] = set()
+        self.speechless: set[str] = set()
+        """Replicas that answer no prompt."""
+        self.asked: list[str] = []
+        """Replicas that were asked for an answer, in order."""
         self.unscraped: set[str] = set()
         self.most_down = 0
         """The most replicas that were not serving at the same time."""
@@ -90,6 +100,14 @@ class FleetDouble:
         if self._failed(target.id):
             raise ActuatorFailed("exited with status 1")
         return self._serves(target.id)
+
+    async def ask(self, target: Target, engine: str, prompt: str, tokens: int) -> Answer:
+        """What the replica answers; raises where it says nothing."""
+        self.asked.append(target.id)
+        if target.id in self.speechless or not self._serves(target.id):
+            raise BadAnswer(f"{target.url}/v1/completions answered 500")
+        text = self.answers(self._runs[target.id].config, prompt)[:tokens]
+        return Answer(tuple(text), (-0.1,) * len(text))
 
     def restart(self, target: str, config: LaunchConfig | None = None) -> None:
         """What a person or a crash does behind the agent's back."""
@@ -161,6 +179,11 @@ def service(
     return Service("chat", "vllm", targets, actuator=actuator, policy=policy, launch=BEFORE, release=RELEASE)
 
 
+def asking(of: Service, prompts: tuple[str, ...]) -> Service:
+    """The service with prompts of its own."""
+    return replace(of, policy=replace(of.policy, quality=Quality(prompts)))
+
+
 @dataclass
 class World:
     """Everything outside the manager: it survives the manager's death."""
@@ -198,6 +221,7 @@ class World:
             services=lambda _: self.service,
             actuators={"fleet": actuator},
             survey=self._survey,
+            asking=Asking(wrap(self.fleet)),
             health=self.health,
             pace=self.pace,
             scrape_s=self.scrape_s,
@@ -267,23 +291,30 @@ class Killed(BaseException):
 
 
 class Deadly:
-    """Wraps ports and kills the caller before or after the n-th call, counted over all of them (from 0)."""
+    """Wraps ports and kills the caller before or after the n-th call, counted over all of them (from 0).
 
-    def __init__(self, at_call: int | None = None, *, after: bool = False) -> None:
+    With `only`, calls of that name count and no others.
+    """
+
+    def __init__(self, at_call: int | None = None, *, after: bool = False, only: str | None = None) -> None:
         self.calls = 0
         self._dead = False
         self._at_call = at_call
         self._after = after
+        self._only = only
 
     def wrap(self, port: Any) -> Any:
         """The port, deadly."""
         return _DeadlyPort(port, self)
 
     @contextmanager
-    def call(self) -> Iterator[None]:
+    def call(self, name: str) -> Iterator[None]:
         """One call of a port; who is dead makes none, though other tasks of the process were about to."""
         if self._dead:
             raise Killed
+        if self._only not in (None, name):
+            yield
+            return
         self._dead = self.calls == self._at_call
         self.calls += 1
         if self._dead and not self._after:
@@ -302,11 +333,11 @@ class _DeadlyPort:
         method = getattr(self._port, name)
 
         async def asynchronously(*args: Any, **more: Any) -> Any:
-            with self._deadly.call():
+            with self._deadly.call(name):
                 return await method(*args, **more)
 
         def synchronously(*args: Any, **more: Any) -> Any:
-            with self._deadly.call():
+            with self._deadly.call(name):
                 return method(*args, **more)
 
         return asynchronously if iscoroutinefunction(method) else synchronously

@@ -38,5 +38,11 @@ def test_the_databases_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) ->
     assert Settings().shown()["database_url"] == "**********"
 
 
+def test_the_servers_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERFAGENT_API_KEY", "s3cret")
+    assert Settings().api_key == SecretStr("s3cret")
+    assert Settings().shown()["api_key"] == "**********"
+
+
 def test_every_setting_says_what_it_is() -> None:
     assert all(field.description for field in Settings.model_fields.values())

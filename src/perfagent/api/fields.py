@@ -11,6 +11,7 @@ from perfagent import engines
 from perfagent.domain.duration import duration, seconds
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Change, Knob, KnobValue, LaunchConfig, change_of
+from perfagent.domain.quality import LONGEST_PROMPT, MOST_PROMPTS, Quality
 from perfagent.domain.slo import Comparison, Objective, SloMetric, SloStatus, Statistic
 
 EngineName = StrEnum("EngineName", {name.upper(): name for name in engines.ENGINES})  # type: ignore[misc]
@@ -102,6 +103,33 @@ class SloIn(Model):
 
 
 Slos = Annotated[tuple[SloIn, ...], Field(max_length=50)]
+
+
+class QualityIn(Model):
+    """How answers are compared where a change may alter them."""
+
+    prompts: Annotated[
+        tuple[Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_PROMPT)], ...],
+        Field(max_length=MOST_PROMPTS),
+    ] = ()
+    """What replicas are asked, as texts to complete; left out: the agent's own set."""
+    tokens_differ: float = Field(Quality().tokens_differ, gt=0, le=1)
+    """Share of the places at which another token may follow the same text, beyond chance."""
+    probability_shift: float = Field(Quality().probability_shift, gt=0, le=1)
+    """How far off the probabilities of tokens may be, beyond chance (root mean square)."""
+
+    def quality(self) -> Quality:
+        """The same in our words."""
+        return Quality(self.prompts, self.tokens_differ, self.probability_shift)
+
+    @classmethod
+    def of(cls, quality: Quality) -> "QualityIn":
+        """The same as callers write it."""
+        return cls(
+            prompts=quality.prompts,
+            tokens_differ=quality.tokens_differ,
+            probability_shift=quality.probability_shift,
+        )
 
 
 class SloOut(Model):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
-from perfagent.api.fields import Duration, Model, instant
+from perfagent.api.fields import Duration, Model, QualityIn, instant
 from perfagent.domain.freeze import Day, Freeze, Period, Weekly
 from perfagent.domain.knob import Knob
 from perfagent.domain.policy import Bounds, Policy
@@ -115,6 +115,7 @@ class PolicyIn(Model):
     """Rollouts that may change replicas within 24 hours."""
     freeze: Annotated[tuple[FreezeIn, ...], Field(max_length=50)] = ()
     """When no replica is changed but by a rollback."""
+    quality: QualityIn = QualityIn()
 
     def policy(self) -> Policy:
         """The same in our words. Raises `InvalidInput` for a freeze or bounds that cannot be meant."""
@@ -128,6 +129,7 @@ class PolicyIn(Model):
             cooldown_s=self.cooldown,
             changes_per_day=self.changes_per_day,
             freezes=tuple(each.freeze() for each in self.freeze),
+            quality=self.quality.quality(),
         )
 
     @classmethod
@@ -143,6 +145,7 @@ class PolicyIn(Model):
                 "cooldown": policy.cooldown_s,
                 "changes_per_day": policy.changes_per_day,
                 "freeze": [_written(freeze) for freeze in policy.freezes],
+                "quality": QualityIn.of(policy.quality),
             }
         )
 

@@ -12,6 +12,7 @@ from perfagent.api.fields import (
     KnobValues,
     Model,
     Person,
+    QualityIn,
     Reason,
     ServiceId,
     change,
@@ -21,6 +22,7 @@ from perfagent.api.fields import (
 from perfagent.api.views import ImprovementOut
 from perfagent.domain.knob import Knob, KnobValue
 from perfagent.domain.metric import Metric
+from perfagent.domain.quality import QualityVerdict
 from perfagent.domain.verdict import Effectiveness, Judgement, Outlook, Role, StageRule, StageVerdict, Verdict
 from perfagent.judge.compare import promote_spent
 from perfagent.workflows.codec import encode
@@ -181,6 +183,8 @@ class PlanOut(Model):
     stages: tuple[PlannedStageOut, ...]
     outlook: tuple[OutlookOut, ...]
     """What each stage will be able to tell."""
+    quality: QualityIn | None
+    """What replicas are asked in each stage because the change may alter answers; null where it cannot."""
 
     @classmethod
     def of(cls, plan: Plan) -> "PlanOut":
@@ -199,6 +203,37 @@ class PlanOut(Model):
             targets=tuple(target.id for target in plan.targets),
             stages=tuple(PlannedStageOut.of(stage) for stage in plan.stages),
             outlook=tuple(OutlookOut.of(each) for each in plan.outlook),
+            quality=None if plan.quality is None else QualityIn.of(plan.quality),
+        )
+
+
+class QualityOut(Model):
+    """What was said of the answers of replicas with the change; the answers themselves are in the events."""
+
+    verdict: Verdict
+    """`promote` or `hold`."""
+    reason: str
+    asked: bool
+    """Whether there were answers."""
+    tokens_differ: float | None
+    """Share of the places at which another token followed the same text as before the change."""
+    tokens_differ_by_chance: float | None
+    """The same of answers that were both given before the change."""
+    tokens_compared: int | None
+    probability_shift: float | None
+    """How far probabilities were off beyond chance (root mean square); null where the engine told none."""
+
+    @classmethod
+    def of(cls, quality: QualityVerdict) -> "QualityOut":
+        """A verdict on answers as callers see it."""
+        return cls(
+            verdict=quality.verdict,
+            reason=quality.reason,
+            asked=quality.asked,
+            tokens_differ=None if quality.differing is None else quality.differing.share,
+            tokens_differ_by_chance=None if quality.usual is None else quality.usual.share,
+            tokens_compared=None if quality.differing is None else quality.differing.places,
+            probability_shift=quality.probability_shift,
         )
 
 
@@ -212,6 +247,8 @@ class StageOut(PlannedStageOut):
     verdict: Verdict | None
     """What followed, by the judge or a person; null while it runs."""
     reasons: tuple[str, ...]
+    quality: tuple[QualityOut, ...]
+    """What was said of the answers, each time that they were asked for."""
 
     @classmethod
     def of(cls, stage: StageRecord) -> "StageOut":  # type: ignore[override]
@@ -225,6 +262,7 @@ class StageOut(PlannedStageOut):
             ended_at=instant_or_none(stage.ended_at_s),
             verdict=stage.verdict,
             reasons=stage.reasons,
+            quality=tuple(QualityOut.of(each) for each in stage.quality),
         )
 
 

@@ -7,7 +7,18 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
 from perfagent.analysis import service_slo_status
-from perfagent.api.fields import EngineName, Flags, Model, ServiceId, SloIn, SloOut, Slos, Url, Version, instant
+from perfagent.api.fields import (
+    EngineName,
+    Flags,
+    Model,
+    ServiceId,
+    SloIn,
+    SloOut,
+    Slos,
+    Url,
+    Version,
+    instant,
+)
 from perfagent.api.parts import TheAgent
 from perfagent.api.policies import PolicyIn
 from perfagent.api.problems import documented

@@ -8,12 +8,12 @@ not what was asked for.
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from types import TracebackType
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 
 import httpx
 
@@ -23,12 +23,17 @@ from perfagent.collectors.machine import found
 from perfagent.collectors.page import PageReader
 from perfagent.domain.errors import BadAnswer, InvalidInput, TimedOut, TooLarge, Unavailable, Unreachable
 from perfagent.domain.knob import EffectiveConfig, LaunchConfig
+from perfagent.domain.quality import Answer
 from perfagent.domain.snapshot import Snapshot, Target
 from perfagent.ports import Clock
+
+V = TypeVar("V")
 
 _METRICS_PATH = "/metrics"
 # alone: vLLM's and SGLang's exporter answers in OpenMetrics wherever that is named, however little it is preferred
 _ACCEPT = "text/plain;version=0.0.4"
+_JSON = {"accept": "application/json"}
+_MODELS_PATH = "/v1/models"
 _GZIP = 16 + zlib.MAX_WBITS
 _trusted = cache(httpx.create_ssl_context)
 """The certificates that servers are checked by; loading them takes 30 ms, so once per process."""
@@ -49,17 +54,24 @@ class Bounds:
     config_s: float = 3.0
     """For each endpoint that may tell the configuration."""
     config_bytes: int = 2 << 20
+    answer_s: float = 60.0
+    """For an answer to a prompt, which may have to wait for its turn."""
+    answer_bytes: int = 1 << 20
     connections: int = 100
     idle_s: float = 3.0
     """How long an idle connection is kept: less than the 5 s after which uvicorn, under vLLM and SGLang, closes it."""
 
 
 class HttpScraper:
-    """`ports.Scraper` over HTTP. Close it, or use it as an async context manager."""
+    """`ports.Scraper` and `ports.Prober` over HTTP. Close it, or use it as an async context manager.
 
-    def __init__(self, clock: Clock, bounds: Bounds = Bounds()) -> None:
+    The `api_key` is told to replicas when they are asked for answers, and at no other time.
+    """
+
+    def __init__(self, clock: Clock, bounds: Bounds = Bounds(), api_key: str | None = None) -> None:
         self._clock = clock
         self._bounds = bounds
+        self._key = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
         self._pages = PageReader(bounds.page_lines)
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(bounds.read_s, connect=bounds.connect_s, pool=None),
@@ -95,7 +107,7 @@ class HttpScraper:
     async def scrape_page(self, target: Target, engine: str | None) -> tuple[Snapshot, bytes]:
         """The same beside the page that it was read from."""
         url = _address(target.url, _METRICS_PATH)
-        async with self._answer(url, self._bounds.total_s, _ACCEPT) as response:
+        async with self._answer(url, self._bounds.total_s, {"accept": _ACCEPT}) as response:
             at_s = self._clock.now()
             kind = response.headers.get("content-type", "")
             if kind.startswith(("text/html", "application/json")):
@@ -117,21 +129,51 @@ class HttpScraper:
         config = engines.effective(snapshot.engine, launch, snapshot.info, answers, release)
         return replace(config, machine=found(engines.hosted(snapshot.engine, answers)))
 
+    async def ask(self, target: Target, engine: str, prompt: str, tokens: int) -> Answer:
+        """What the replica answers when it always takes the likeliest token, at most so many of them.
+
+        Raises like `scrape`, but never `WrongEngine`.
+        """
+        model = ""
+        if engines.names_model(engine):
+            url = _address(target.url, _MODELS_PATH)
+            model = await self._asked(url, self._bounds.config_s, engines.served_model)
+        path, body = engines.question(engine, model, prompt, tokens)
+        url = _address(target.url, path)
+        return await self._asked(url, self._bounds.answer_s, partial(engines.answered, engine), body)
+
+    async def _asked(
+        self, url: str, total_s: float, read: Callable[[object], V], body: Mapping[str, object] | None = None
+    ) -> V:
+        async with self._answer(url, total_s, {**_JSON, **self._key}, body) as response:
+            page = await _body(response, self._bounds.answer_bytes)
+        try:
+            return read(_parsed(page))
+        except BadAnswer as error:
+            raise BadAnswer(f"{url}: {error}") from error
+
     async def _json(self, url: str) -> object | None:
         """What an endpoint tells, or None where it is missing, closed, slow or no JSON."""
         try:
-            async with self._answer(url, self._bounds.config_s, "application/json") as response:
-                return cast("object", json.loads(await _body(response, self._bounds.config_bytes)))
-        except (Unavailable, ValueError, RecursionError):
+            async with self._answer(url, self._bounds.config_s, _JSON) as response:
+                return _parsed(await _body(response, self._bounds.config_bytes))
+        except Unavailable:
             return None
 
     @asynccontextmanager
-    async def _answer(self, url: str, total_s: float, accept: str) -> AsyncIterator[httpx.Response]:
-        """A 200, its body yet to be read; everything until this context is left takes at most `total_s`."""
+    async def _answer(
+        self, url: str, total_s: float, headers: Mapping[str, str], body: Mapping[str, object] | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """A 200, its body yet to be read; everything until this context is left takes at most `total_s`.
+
+        With a `body` it is a POST, and the server may be silent for all that time.
+        """
+        method, silent_s = ("GET", self._bounds.read_s) if body is None else ("POST", total_s)
+        patience = httpx.Timeout(silent_s, connect=self._bounds.connect_s, pool=None)
         try:
             async with (
                 asyncio.timeout(total_s),
-                self._client.stream("GET", url, headers={"accept": accept}) as response,
+                self._client.stream(method, url, headers=dict(headers), json=body, timeout=patience) as response,
             ):
                 if response.status_code != httpx.codes.OK:
                     raise BadAnswer(_refusal(url, response))
@@ -163,11 +205,19 @@ def _address(base: str, path: str) -> str:
     return str(url).rstrip("/") + path
 
 
+def _parsed(page: bytes) -> object:
+    """Raises `BadAnswer` for what is no JSON."""
+    try:
+        return cast("object", json.loads(page))
+    except (ValueError, RecursionError) as error:
+        raise BadAnswer("it is no JSON") from error
+
+
 def _refusal(url: str, response: httpx.Response) -> str:
     answered = f"{url} answered {response.status_code} {response.reason_phrase}".rstrip()
     if response.has_redirect_location:
         return f"{answered} to {response.headers['location']!r}: redirects are not followed, give the address itself"
-    if response.status_code == httpx.codes.NOT_FOUND:
+    if response.status_code == httpx.codes.NOT_FOUND and url.endswith(_METRICS_PATH):
         return f"{answered}: is it the server's own address, and are its metrics switched on?"
     return answered
 

@@ -1,12 +1,13 @@
 """What may be done to a service without asking, how carefully, and when not at all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.freeze import Freeze
 from perfagent.domain.knob import Change, Knob, KnobValue
+from perfagent.domain.quality import Quality
 from perfagent.domain.share import Share
 
 
@@ -55,6 +56,8 @@ class Policy:
     """Rollouts that may change replicas within 24 hours; None for any number."""
     freezes: tuple[Freeze, ...] = ()
     """When no replica is changed but by a rollback."""
+    quality: Quality = field(default_factory=Quality)
+    """How answers are compared where a change may alter them."""
 
     def unlisted(self, change: Change) -> tuple[str, ...]:
         """Why the knobs of a change may not go without approval."""

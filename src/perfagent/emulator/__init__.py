@@ -6,7 +6,7 @@ Nothing here measures a real GPU; everything that a user could take for a real s
 from perfagent.emulator.actuator import EmulatedActuator
 from perfagent.emulator.clients import Seen
 from perfagent.emulator.engine import State, Timing
-from perfagent.emulator.faults import Crash, CrashAtStart, Fault, LostScrapes, SlowReplica
+from perfagent.emulator.faults import BadAnswers, Crash, CrashAtStart, Fault, LostScrapes, SlowReplica
 from perfagent.emulator.fleet import Fleet
 from perfagent.emulator.model import model
 from perfagent.emulator.server import serve_fleet
@@ -14,6 +14,7 @@ from perfagent.emulator.setup import Machine, StartFailed
 from perfagent.twin.gpus import gpu
 
 __all__ = [
+    "BadAnswers",
     "Crash",
     "CrashAtStart",
     "EmulatedActuator",

@@ -8,14 +8,16 @@ A restart is a new process: counters begin at zero, caches are empty, its start 
 Times are seconds of the fleet; `epoch_s` is the unix time of its beginning.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from perfagent.domain.knob import KnobValue, LaunchConfig
+from perfagent.emulator.answers import Errors, errors
 from perfagent.emulator.clients import ClientLog
 from perfagent.emulator.process import Process, Refusal
 from perfagent.emulator.setup import Machine, Setup, StartFailed, prepare
 from perfagent.twin import Request
+from perfagent.twin.data_types import DataTypes
 
 
 class State(StrEnum):
@@ -71,6 +73,7 @@ class EmulatedEngine:
         self._compiled: set[tuple[KnobValue | None, ...]] = set()
         self._failing_starts = 0
         self._slowness = 1.0
+        self._bad_answers = 0.0
         try:
             self._setup = prepare(machine, launch)
         except StartFailed as failure:
@@ -83,6 +86,13 @@ class EmulatedEngine:
     def next_change_s(self) -> float | None:
         """When the state changes by itself at the latest; None when it does not."""
         return self._until_s
+
+    @property
+    def astray(self) -> Errors:
+        """How far its answers stray from those with 16 bits."""
+        types = DataTypes() if self.process is None else self.process.setup.types
+        usual = errors(types)
+        return usual if types == DataTypes() else replace(usual, others=max(usual.others, self._bad_answers))
 
     @property
     def metrics_served(self) -> bool:
@@ -149,6 +159,10 @@ class EmulatedEngine:
         self._slowness = factor
         if self.process is not None:
             self.process.slow_down(factor)
+
+    def answer_badly(self, share: float) -> None:
+        """Wherever it computes with fewer than 16 bits, at this share of the places another token comes."""
+        self._bad_answers = share
 
     def _change(self, at_s: float) -> None:
         match self.state:

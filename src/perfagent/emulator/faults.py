@@ -1,7 +1,7 @@
 """What can go wrong in an emulated fleet besides its configuration.
 
-A change that harms needs no fault: the model does it. Times are seconds from the fleet's beginning; `replica` is an
-index.
+A change that harms needs no fault: the model does it, but for answers. Times are seconds from the fleet's beginning;
+`replica` is an index.
 """
 
 from dataclasses import dataclass
@@ -46,4 +46,13 @@ class LostScrapes:
     to_s: float = inf
 
 
-Fault = SlowReplica | Crash | CrashAtStart | LostScrapes
+@dataclass(frozen=True, slots=True)
+class BadAnswers:
+    """Wherever a replica computes with fewer than 16 bits, its answers go bad: at this share of the places another
+    token comes, as with scales that are missing. With 16 bits nothing happens, so it is the change that harms."""
+
+    replica: int
+    share: float = 0.3
+
+
+Fault = SlowReplica | Crash | CrashAtStart | LostScrapes | BadAnswers

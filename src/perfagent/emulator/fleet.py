@@ -16,7 +16,7 @@ from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import LaunchConfig
 from perfagent.emulator.clients import Seen, seen
 from perfagent.emulator.engine import EmulatedEngine, State, Timing
-from perfagent.emulator.faults import Crash, CrashAtStart, Fault, LostScrapes, SlowReplica
+from perfagent.emulator.faults import BadAnswers, Crash, CrashAtStart, Fault, LostScrapes, SlowReplica
 from perfagent.emulator.process import Process, Refusal
 from perfagent.emulator.setup import Machine
 from perfagent.twin import Request, Workload
@@ -180,5 +180,7 @@ def _events(replica: EmulatedEngine, fault: Fault) -> Iterator[tuple[float, Call
             yield at_s, lambda: replica.crash(at_s, comes_back=comes_back)
         case CrashAtStart(times=times, from_s=from_s):
             yield from_s, lambda: replica.fail_starts(times)
+        case BadAnswers(share=share):
+            yield 0.0, lambda: replica.answer_badly(share)
         case LostScrapes():
             pass

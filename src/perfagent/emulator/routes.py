@@ -1,7 +1,7 @@
 """What one emulated replica answers over HTTP."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 
 from starlette.requests import Request
@@ -9,11 +9,21 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from perfagent.domain.errors import InvalidInput
+from perfagent.emulator.answers import Word, words
 from perfagent.emulator.engine import EmulatedEngine
 from perfagent.emulator.fleet import Ticket
-from perfagent.emulator.messages import Completion, as_completion, as_launch, completion_of, launch_of
+from perfagent.emulator.messages import (
+    Completion,
+    as_completion,
+    as_generated,
+    as_launch,
+    completion_of,
+    generate_of,
+    launch_of,
+)
 from perfagent.emulator.pace import Pace
 from perfagent.emulator.process import Refusal
+from perfagent.engines.completions import Completions
 
 EMULATED = {"x-emulated-by": "perfagent"}
 LATELY_S = 60.0
@@ -30,6 +40,7 @@ def routes(pace: Pace, replica: int) -> list[Route]:
         Route("/metrics", answers.metrics, methods=["GET"]),
         Route("/health", answers.health, methods=["GET"]),
         Route("/v1/completions", answers.completions, methods=["POST"]),
+        *([Route("/generate", answers.generate, methods=["POST"])] if answers.own_api else []),
         Route("/{path:path}", answers.configuration, methods=["GET"]),
     ]
 
@@ -110,19 +121,43 @@ class _Answers:
             wanted = completion_of(await _json(request))
         except InvalidInput as error:
             return _refused(Refusal(400, str(error)))
-        self._now()
-        ticket = self._fleet.submit(self._replica, wanted.prompt_tokens, wanted.max_tokens)
+        ticket, spoken = self._begun(wanted)
         if isinstance(ticket, Refusal):
             return _refused(ticket)
         if wanted.stream:
-            return StreamingResponse(self._stream(ticket, wanted), media_type="text/event-stream", headers=EMULATED)
-        return await self._whole(request, ticket, wanted)
+            stream = self._stream(ticket, wanted, spoken)
+            return StreamingResponse(stream, media_type="text/event-stream", headers=EMULATED)
+        body = self._completion(ticket, wanted, spoken, finished=True)
+        return await self._whole(request, ticket, body)
+
+    async def generate(self, request: Request) -> Response:
+        """The same in TGI's own form."""
+        try:
+            wanted = generate_of(await _json(request))
+        except InvalidInput as error:
+            return _refused(Refusal(422, str(error)))
+        ticket, spoken = self._begun(wanted)
+        return (
+            _refused(ticket)
+            if isinstance(ticket, Refusal)
+            else await self._whole(request, ticket, as_generated(wanted, spoken))
+        )
+
+    @property
+    def own_api(self) -> bool:
+        """Whether the engine has an API of its own beside OpenAI's, which then tells no log-probabilities."""
+        return self._fleet.machine.spec.completions is Completions.GENERATE
+
+    def _begun(self, wanted: Completion) -> tuple[Ticket | Refusal, Sequence[Word]]:
+        """The request under way, and what will have been answered when it is done."""
+        spoken = words(wanted.prompt, wanted.max_tokens, self._now().astray)
+        return self._fleet.submit(self._replica, wanted.prompt_tokens, wanted.max_tokens), spoken
 
     def _now(self) -> EmulatedEngine:
         self._pace.catch_up()
         return self._fleet.replicas[self._replica]
 
-    async def _stream(self, ticket: Ticket, wanted: Completion) -> AsyncIterator[str]:
+    async def _stream(self, ticket: Ticket, wanted: Completion, spoken: Sequence[Word]) -> AsyncIterator[str]:
         """One event per token; a stream that is cut off ends without `[DONE]`."""
         sent = 0
         try:
@@ -131,7 +166,7 @@ class _Answers:
                 going_on, come = ticket.open and not self._pace.stopped, ticket.tokens
                 for number in range(sent + 1, come + 1):
                     last = number == wanted.max_tokens
-                    body = self._completion(ticket, tokens=1, finished=last, whole=False)
+                    body = self._completion(ticket, wanted, spoken[number - 1 : number], finished=last)
                     yield f"data: {json.dumps(body)}\n\n"
                 sent = come
                 if not going_on:
@@ -143,7 +178,8 @@ class _Answers:
         if complete:
             yield "data: [DONE]\n\n"
 
-    async def _whole(self, request: Request, ticket: Ticket, wanted: Completion) -> Response:
+    async def _whole(self, request: Request, ticket: Ticket, body: Mapping[str, object]) -> Response:
+        """The body, when the request is done."""
         try:
             while ticket.open and not self._pace.stopped and not await request.is_disconnected():
                 await self._pace.look_again()
@@ -153,20 +189,15 @@ class _Answers:
             self._fleet.cancel(ticket)
         if not complete:
             return _refused(Refusal(500, "the emulated server went down"))
-        body = self._completion(ticket, tokens=wanted.max_tokens, finished=True, whole=True)
         return JSONResponse(body, headers=EMULATED)
 
-    def _completion(self, ticket: Ticket, *, tokens: int, finished: bool, whole: bool) -> dict[str, object]:
-        fleet, request = self._fleet, ticket.request
-        return as_completion(
-            request.id,
-            fleet.machine.model.name,
-            fleet.now_s,
-            request.prompt_tokens,
-            tokens=tokens,
-            finished=finished,
-            whole=whole,
-        )
+    def _completion(
+        self, ticket: Ticket, wanted: Completion, spoken: Sequence[Word], *, finished: bool
+    ) -> dict[str, object]:
+        fleet = self._fleet
+        told = wanted.logprobs and not self.own_api
+        name, now_s = fleet.machine.model.name, fleet.now_s
+        return as_completion(ticket.request.id, name, now_s, wanted, spoken, finished=finished, logprobs=told)
 
 
 async def _json(request: Request) -> object:

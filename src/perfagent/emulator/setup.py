@@ -71,6 +71,7 @@ class Setup:
     max_len: int
     request_limit: int | None
     """Requests, running and waiting, beyond which further ones are refused."""
+    types: DataTypes
 
 
 def prepare(machine: Machine, launch: LaunchConfig) -> Setup:
@@ -115,8 +116,9 @@ def prepare(machine: Machine, launch: LaunchConfig) -> Setup:
         mixed=machine.habits.mixed(values),
         reserve_output_ratio=machine.habits.reserve_output_ratio(values),
     )
-    speed = step_time(machine.model.shape, machine.gpu, gpus, DataTypes(weight_number, kv_number))
-    return Setup(rules, speed, values, max_len, machine.habits.request_limit(values))
+    types = DataTypes(weight_number, kv_number)
+    speed = step_time(machine.model.shape, machine.gpu, gpus, types)
+    return Setup(rules, speed, values, max_len, machine.habits.request_limit(values), types)
 
 
 class _Failure:

@@ -9,9 +9,11 @@ from types import MappingProxyType
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Change, EffectiveConfig, Knob, KnobValue, LaunchConfig
 from perfagent.domain.metric import Metric
+from perfagent.domain.quality import Answer
 from perfagent.domain.snapshot import Sample, Snapshot
-from perfagent.engines import changing, checking, reading, settings, values, writing
+from perfagent.engines import changing, checking, completions, reading, settings, values, writing
 from perfagent.engines import release as releases
+from perfagent.engines.completions import Completions
 from perfagent.engines.sglang import SGLANG
 from perfagent.engines.spec import EngineSpec, Hosted
 from perfagent.engines.tgi import TGI
@@ -120,6 +122,27 @@ def alters_answers(engine: str, knob: Knob, value: KnobValue) -> bool:
     """Whether a model may answer differently with this setting, so that it needs approval and a look at quality."""
     known = spec(engine).knobs.get(knob)
     return known is not None and checking.alters_answers(known, value)
+
+
+def names_model(engine: str) -> bool:
+    """Whether a question names the model, which `served_model` tells from `/v1/models`."""
+    return spec(engine).completions is Completions.OPENAI
+
+
+def served_model(body: object) -> str:
+    """The model that `/v1/models` names first. Raises `BadAnswer`."""
+    return completions.served_model(body)
+
+
+def question(engine: str, model: str, prompt: str, tokens: int) -> tuple[str, Mapping[str, object]]:
+    """Where and how to ask a server to complete a text by the likeliest tokens: path, and body of a POST."""
+    form = spec(engine).completions
+    return form.value, completions.question(form, model, prompt, tokens)
+
+
+def answered(engine: str, body: object) -> Answer:
+    """What a server answered to the `question`. Raises `BadAnswer` where it told no tokens."""
+    return completions.answer(spec(engine).completions, body)
 
 
 def bounds(engine: str, knob: Knob, release: str | None) -> tuple[float | None, float | None]:

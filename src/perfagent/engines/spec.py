@@ -8,6 +8,7 @@ from types import MappingProxyType
 from perfagent.domain.knob import Change, EffectiveConfig, Knob, KnobValue
 from perfagent.domain.metric import Metric
 from perfagent.domain.snapshot import Labels
+from perfagent.engines.completions import Completions
 from perfagent.engines.release import within
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -216,6 +217,8 @@ class EngineSpec:
     newest: str
     """The release this table was written for; newer ones are read the same way until somebody looks."""
     default_port: int
+    completions: Completions = Completions.OPENAI
+    """How it is asked to complete a text."""
     hosted: Callable[[Mapping[str, object]], Hosted] = lambda _: Hosted()
     """Hardware and model from the endpoints' answers."""
     reserves_output: bool = False

@@ -1,63 +1,98 @@
-"""Why a person has to approve a change: what it may do to answers and objectives, and what the policy says."""
+"""Asking replicas for answers takes longer than a turn of the loop may, so it goes on beside it.
 
-from collections.abc import Iterable
+Nothing is remembered of it over a restart: the state asks again, and the same questions have the same answers.
+"""
 
-from perfagent.analysis.slo import needed
-from perfagent.domain.knob import Change
-from perfagent.domain.policy import Policy
-from perfagent.domain.proposal import Effect, Proposal
-from perfagent.domain.slo import Comparison, SloStatus
-from perfagent.optimizers.search import SURE
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from perfagent.domain.errors import Unavailable
+from perfagent.domain.quality import ANSWER_TOKENS, Answer, AnswerPair
+from perfagent.domain.snapshot import Target
+from perfagent.ports import Prober
+from perfagent.workflows.events import Effect
+from perfagent.workflows.model import Plan
 
-def asked_for(
-    policy: Policy,
-    change: Change,
-    altering: tuple[str, ...],
-    proposal: Proposal | None,
-    objectives: Iterable[SloStatus],
-) -> tuple[str, ...]:
-    """The reasons; nothing where it may go without.
+AT_ONCE = 4
+"""Questions that are out at the same time: no load worth mentioning, even where all fall on one replica."""
+TRIES = 2
+"""A question that fails once is asked again: a connection may break by chance."""
 
-    `altering` says which knobs may alter answers; `proposal` is the agent's, where it proposes just this change.
-    """
-    always = ("the policy asks for approval of every change",) if policy.approval == "always" else ()
-    risks = (*altering, *_unsure(proposal, objectives))
-    if not risks and proposal is not None and proposal.needs_approval:
-        risks = ("it is proposed for a person to decide",)
-    risky = () if policy.approval == "never" else risks
-    return (*always, *risky, *policy.unlisted(change), *policy.beyond(change))
+Question = tuple[Target, str]
 
 
-def _unsure(proposal: Proposal | None, objectives: Iterable[SloStatus]) -> tuple[str, ...]:
-    """Why what is predicted of a change does not exclude that it harms.
-
-    The twin says itself whether a change is surely for the better and keeps what holds today. Where only rules of thumb
-    speak, an objective that holds today must hold at the worse end of the range too. Of a change that a person gives
-    and nobody proposed nothing is predicted.
-    """
-    if proposal is None:
-        return ()
-    if proposal.chance is not None and proposal.chance < SURE:
-        return (f"it is for the better in only {proposal.chance:.0%} of what may come",)
-    if proposal.chance is not None:
-        return ()
-    return tuple(
-        f"{status.objective.metric} may no longer keep its objective"
-        for status in objectives
-        for effect in proposal.effects
-        if effect.metric is needed(status.objective) and _may_break(status, effect)
-    )
+def questions_before(plan: Plan) -> list[Question]:
+    """Each prompt twice, to two replicas where there are two: how these differ is part of chance. In turn, to all."""
+    prompts, targets = plan.quality.prompts if plan.quality else (), plan.targets
+    return [(targets[(k + more) % len(targets)], prompt) for more in (0, 1) for k, prompt in enumerate(prompts)]
 
 
-def _may_break(status: SloStatus, effect: Effect) -> bool:
-    """Whether an objective that holds now may not, by the worse end of the range. A share cannot be scaled: there,
-    whatever is not surely for the better may break it."""
-    objective = status.objective
-    if not status.compliant or status.current is None:
-        return False
-    if objective.comparison is Comparison.GREATER_THAN:
-        return status.current * effect.low_ratio < objective.target
-    if objective.share is not None:
-        return effect.high_ratio > 1
-    return status.current * effect.high_ratio > objective.target
+def questions(plan: Plan, targets: Sequence[str]) -> list[Question]:
+    """Each prompt once; these replicas take turns."""
+    prompts = plan.quality.prompts if plan.quality else ()
+    return [(plan.target(targets[k % len(targets)]), prompt) for k, prompt in enumerate(prompts)]
+
+
+def in_pairs(answers: Sequence[Answer]) -> tuple[AnswerPair, ...]:
+    """The answers to `questions_before`, by prompt."""
+    half = len(answers) // 2
+    return tuple(zip(answers[:half], answers[half:], strict=True))
+
+
+@dataclass(slots=True)
+class Asking:
+    """What is being asked for each rollout."""
+
+    prober: Prober
+    _under_way: dict[str, tuple[Effect, asyncio.Task[tuple[Answer, ...]]]] = field(default_factory=dict)
+
+    def answers(
+        self, rollout_id: str, effect: Effect, engine: str, asked: Sequence[Question]
+    ) -> tuple[Answer, ...] | None:
+        """The answers in the order of the questions, or None while they are not all in; the first call begins.
+
+        Whoever has got them, or the trouble, begins anew with the next call. Raises `Unavailable`.
+        """
+        known = self._under_way.get(rollout_id)
+        if known is None or known[0] != effect:
+            self.forget(rollout_id)
+            self._under_way[rollout_id] = effect, asyncio.create_task(_all(self.prober, engine, asked))
+            return None
+        task = known[1]
+        if not task.done():
+            return None
+        del self._under_way[rollout_id]
+        return task.result()
+
+    def forget(self, rollout_id: str) -> None:
+        """Ask no further for a rollout."""
+        _, task = self._under_way.pop(rollout_id, (None, None))
+        if task is not None:
+            task.cancel()
+
+
+async def _all(prober: Prober, engine: str, asked: Sequence[Question]) -> tuple[Answer, ...]:
+    """Nothing is asked any more once a question has found no answer."""
+    rest, found = iter(enumerate(asked)), dict[int, Answer]()
+
+    async def some() -> None:
+        for number, (target, prompt) in rest:
+            found[number] = await _one(prober, engine, target, prompt)
+
+    workers = [asyncio.create_task(some()) for _ in range(AT_ONCE)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+    return tuple(found[number] for number in range(len(asked)))
+
+
+async def _one(prober: Prober, engine: str, target: Target, prompt: str) -> Answer:
+    for _ in range(TRIES - 1):
+        try:
+            return await prober.ask(target, engine, prompt, ANSWER_TOKENS)
+        except Unavailable:
+            continue
+    return await prober.ask(target, engine, prompt, ANSWER_TOKENS)

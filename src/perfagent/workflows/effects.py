@@ -3,25 +3,30 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from perfagent.domain.errors import ActuatorFailed, InvalidInput, NotFound
+from perfagent.domain.errors import ActuatorFailed, InvalidInput, NotFound, Unavailable
 from perfagent.domain.freeze import frozen
 from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.metric import Metric
+from perfagent.domain.quality import QualityVerdict
 from perfagent.domain.service import Service
 from perfagent.domain.snapshot import Snapshot
-from perfagent.domain.verdict import Quiet
+from perfagent.domain.verdict import Quiet, Verdict
 from perfagent.domain.window import Window
 from perfagent.engines import render
 from perfagent.judge import Measured, decide
 from perfagent.judge.criteria import SHARES
 from perfagent.judge.measure import Span, ends, logs, measure, measure_stretches
 from perfagent.judge.noise import MOST_STRETCHES, quiet
+from perfagent.judge.quality import compare
 from perfagent.judge.stage import lost_replicas, restarted_replicas
 from perfagent.ports import Actuator, Clock, History
 from perfagent.workflows import replicas
+from perfagent.workflows.asking import Asking, in_pairs, questions, questions_before
 from perfagent.workflows.basis import Basis, basis_of, outdated
 from perfagent.workflows.events import (
+    Answered,
     Apply,
+    AskBefore,
     CanaryLost,
     CapturePrior,
     DraftPlan,
@@ -38,6 +43,8 @@ from perfagent.workflows.events import (
     Planned,
     PlanRefused,
     PriorStored,
+    Probe,
+    Probed,
     Restore,
     Thawed,
     Touching,
@@ -68,7 +75,11 @@ class Effects:
     actuators: Mapping[str, Actuator]
     """By the name that services call them."""
     survey: Surveyor
+    asking: Asking
+    """Asks replicas for answers."""
     health: HealthOf
+    prompts: tuple[str, ...] = ()
+    """What is asked where a service has no prompts of its own; none here either: the set that ships."""
     pace: Pace = field(default_factory=Pace)
     """Defaults for what a request leaves open."""
     scrape_s: float = 5.0
@@ -84,11 +95,15 @@ class Effects:
                 return await self._draft(rollout)
             case CapturePrior():
                 return await self._capture(rollout)
+            case AskBefore():
+                return self._ask_before(rollout)
             case Apply(targets):
                 event = await replicas.apply(rollout, self._actuator(rollout.planned), targets, now_s)
                 return (self._frozen(rollout.planned) or event) if isinstance(event, Touching) else event
             case Watch():
                 return await self._watch(rollout, must_be_ready=False) or self._thawed(rollout)
+            case Probe(targets):
+                return await self._watch(rollout, must_be_ready=False) or self._probe(rollout, targets)
             case Judge():
                 return await self._watch(rollout, must_be_ready=True) or self._judge(rollout)
             case Restore(targets):
@@ -99,6 +114,7 @@ class Effects:
     def forget(self, rollout_id: str) -> None:
         """Keep nothing of a rollout that has ended."""
         self._seen.pop(rollout_id, None)
+        self.asking.forget(rollout_id)
 
     async def _draft(self, rollout: Rollout) -> Event:
         request = rollout.request
@@ -107,7 +123,8 @@ class Effects:
             if service.actuator != "none" and service.actuator not in self.actuators:
                 raise InvalidInput(f"there is no actuator {service.actuator!r} here")
             survey = await self.survey(service)
-            plan = make_plan(request, service, survey, paced(request, service.policy, self.pace, self.scrape_s))
+            pace = paced(request, service.policy, self.pace, self.scrape_s)
+            plan = make_plan(request, service, survey, pace, self.prompts)
             if plan is not None:
                 basis = () if plan.by_hand else await self._basis(plan)
                 plan = replace(plan, outlook=foreseen(plan, self._quiet(plan)), basis=basis)
@@ -223,6 +240,26 @@ class Effects:
         scores = [self.health(window, rollout.captured_of(window.target).desired) for window in observed]
         worst = min((score for score in scores if score is not None), default=None)
         return Judged(self.clock.now(), verdict, worst)
+
+    def _ask_before(self, rollout: Rollout) -> Answered | None:
+        plan = rollout.planned
+        try:
+            found = self.asking.answers(rollout.id, AskBefore(), plan.engine, questions_before(plan))
+        except Unavailable as error:
+            return Answered(self.clock.now(), (), str(error))
+        return None if found is None else Answered(self.clock.now(), in_pairs(found))
+
+    def _probe(self, rollout: Rollout, targets: tuple[str, ...]) -> Probed | None:
+        """What comes of answers that replicas with the change give; where they give none, that is what came of it."""
+        plan = rollout.planned
+        if plan.quality is None:
+            raise AssertionError(f"rollout {rollout.id} has nothing to ask")
+        try:
+            found = self.asking.answers(rollout.id, Probe(targets), plan.engine, questions(plan, targets))
+        except Unavailable as error:
+            unasked = QualityVerdict(Verdict.HOLD, f"answers could not be asked for: {error}")
+            return Probed(self.clock.now(), unasked)
+        return None if found is None else Probed(self.clock.now(), compare(rollout.answers, found, plan.quality))
 
     def _quiet(self, plan: Plan) -> Quiet:
         """The noise of a service that nobody has touched for a while, by the past of some of its replicas."""

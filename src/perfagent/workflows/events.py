@@ -6,6 +6,7 @@ outside; they carry no memory, so a restart simply asks again.
 
 from dataclasses import dataclass
 
+from perfagent.domain.quality import AnswerPair, QualityVerdict
 from perfagent.domain.verdict import NO_PAST, Quiet, StageVerdict
 from perfagent.workflows.model import Captured, Edit, Plan, Request
 
@@ -96,6 +97,17 @@ class Thawed:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """What replicas answer before anything is touched, twice to each prompt of the plan."""
+
+    at_s: float
+    answers: tuple[AnswerPair, ...]
+    """Empty where they could not be asked."""
+    trouble: str = ""
+    """Why not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Touching:
     """These replicas are changed next. Journalled first, so that a rollback knows them whatever happens."""
 
@@ -118,6 +130,14 @@ class Judged:
     verdict: StageVerdict
     health: float | None
     """The canary's health score (0–100), or None where it could not be measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Replicas with the change were asked whether they answer as before."""
+
+    at_s: float
+    quality: QualityVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +245,10 @@ Event = (
     | Outdated
     | Frozen
     | Thawed
+    | Answered
     | Touching
     | Applied
+    | Probed
     | Judged
     | CanaryLost
     | Drifted
@@ -249,6 +271,11 @@ class CapturePrior:
 
 
 @dataclass(frozen=True, slots=True)
+class AskBefore:
+    """Ask replicas the plan's prompts before anything is touched."""
+
+
+@dataclass(frozen=True, slots=True)
 class Apply:
     """Bring the change to these replicas, a few at a time, and see them ready."""
 
@@ -258,6 +285,13 @@ class Apply:
 @dataclass(frozen=True, slots=True)
 class Watch:
     """See that the replicas are unchanged by others, the touched ones alive, and whether a freeze is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask these replicas, which have the change, the same, and compare."""
+
+    targets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,4 +311,4 @@ class Expire:
     """Nobody decided in time."""
 
 
-Effect = DraftPlan | CapturePrior | Apply | Watch | Judge | Restore | Expire
+Effect = DraftPlan | CapturePrior | AskBefore | Apply | Watch | Probe | Judge | Restore | Expire

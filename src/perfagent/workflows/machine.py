@@ -12,9 +12,11 @@ from perfagent.domain.errors import IllegalTransition
 from perfagent.domain.verdict import Verdict
 from perfagent.workflows.events import (
     Aborted,
+    Answered,
     Applied,
     Apply,
     Approved,
+    AskBefore,
     CanaryLost,
     CapturePrior,
     DraftPlan,
@@ -32,6 +34,8 @@ from perfagent.workflows.events import (
     Planned,
     PlanRefused,
     PriorStored,
+    Probe,
+    Probed,
     Promoted,
     Recovered,
     Rejected,
@@ -82,8 +86,12 @@ def due(rollout: Rollout, now_s: float) -> Effect | None:
             return Watch()
         case Phase.ROLLING_OUT if not rollout.captured:
             return CapturePrior()
+        case Phase.ROLLING_OUT if rollout.must_ask_before:
+            return AskBefore()
         case Phase.ROLLING_OUT:
             return Apply(rollout.planned.stages[rollout.stage].targets)
+        case Phase.MONITORING if rollout.must_ask:
+            return Probe(rollout.planned.stages[rollout.stage].targets)
         case Phase.MONITORING if rollout.judge_at_s is not None and now_s >= rollout.judge_at_s:
             return Judge()
         case Phase.MONITORING:
@@ -178,7 +186,11 @@ def _rolling_out(rollout: Rollout, event: Event) -> Rollout:
         case Frozen(_, reason):
             frozen = Hold(reason, Phase.ROLLING_OUT, frozen=True)
             return replace(rollout, phase=Phase.HELD, hold=frozen, deadline_s=None, reason=reason)
-        case Touching(at_s, targets) if rollout.captured and set(targets) <= _stage_targets(rollout):
+        case Answered(at_s, answers, trouble) if rollout.captured and rollout.must_ask_before:
+            if not answers:
+                return _hold(rollout, at_s, Phase.ROLLING_OUT, f"answers could not be asked for: {trouble}")
+            return replace(rollout, answers=answers, deadline_s=at_s + pace.ready_timeout_s)
+        case Touching(at_s, targets) if _may_touch(rollout, targets):
             touched = (*rollout.touched, *(target for target in targets if target not in rollout.touched))
             return replace(rollout, touched=touched, deadline_s=at_s + pace.ready_timeout_s)
         case Applied(at_s) if rollout.captured and _stage_targets(rollout) <= set(rollout.touched):
@@ -200,6 +212,8 @@ def _rolling_out(rollout: Rollout, event: Event) -> Rollout:
 
 def _monitoring(rollout: Rollout, event: Event) -> Rollout:
     match event:
+        case Probed():
+            return _probed(rollout, event)
         case Judged():
             return _judged(rollout, event)
         case CanaryLost(at_s, target, reason):
@@ -214,18 +228,38 @@ def _monitoring(rollout: Rollout, event: Event) -> Rollout:
             return _nothing_follows(rollout, event)
 
 
+def _probed(rollout: Rollout, event: Probed) -> Rollout:
+    """Other answers are held at once, for they are being given; where nobody could be asked, the next look asks again.
+
+    What the asking itself did to the replicas is not observed.
+    """
+    at_s, quality = event.at_s, event.quality
+    probed = _record(replace(rollout, asked=True), quality=(*rollout.history[-1].quality, quality))
+    if quality.asked and quality.verdict is Verdict.HOLD:
+        return _hold(probed, at_s, Phase.MONITORING, quality.reason)
+    late_s = at_s - (rollout.observed_from_s or at_s)
+    if late_s > 0 and rollout.judge_at_s is not None and not rollout.history[-1].looks:
+        probed = replace(probed, observed_from_s=at_s, judge_at_s=rollout.judge_at_s + late_s)
+    return replace(probed, reason=f"observing; {quality.reason}")
+
+
 def _judged(rollout: Rollout, event: Judged) -> Rollout:
     pace, at_s, verdict = rollout.planned.pace, event.at_s, event.verdict
     looked = _record(replace(rollout, health=event.health), looks=(*rollout.history[-1].looks, verdict))
     least = rollout.request.health_threshold
     if least is not None and event.health is not None and event.health < least:
         return _roll_back(looked, at_s, f"the canary's health is {event.health:.0f}, below {least:.0f}")
-    said = "; ".join(verdict.reasons)
-    match verdict.verdict:
+    decision, reasons, quality = verdict.verdict, verdict.reasons, rollout.history[-1].quality
+    if decision is Verdict.PROMOTE and rollout.planned.quality is not None:
+        asked = quality[-1].reason if quality else "nobody was asked for answers"
+        alike = rollout.history[-1].answers_are_as_before
+        decision, reasons = (decision, (*reasons, asked)) if alike else (Verdict.HOLD, (asked,))
+    said = "; ".join(reasons)
+    match decision:
         case Verdict.ROLL_BACK:
             return _roll_back(looked, at_s, said)
         case Verdict.PROMOTE if rollout.request.auto_rollout or rollout.stage + 1 == len(rollout.planned.stages):
-            return _promote(looked, at_s, verdict.reasons)
+            return _promote(looked, at_s, reasons)
         case Verdict.PROMOTE:
             return _hold(looked, at_s, Phase.MONITORING, f"waiting for a person to promote: {said}")
         case Verdict.HOLD if rollout.extensions < pace.extensions:
@@ -296,6 +330,11 @@ def _stage_targets(rollout: Rollout) -> set[str]:
     return set(rollout.planned.stages[rollout.stage].targets)
 
 
+def _may_touch(rollout: Rollout, targets: tuple[str, ...]) -> bool:
+    """Everything that is held against what comes is on record, and these replicas' turn has come."""
+    return bool(rollout.captured) and not rollout.must_ask_before and set(targets) <= _stage_targets(rollout)
+
+
 def _nothing_follows(rollout: Rollout, event: Event) -> Rollout:
     raise IllegalTransition(f"{type(event).__name__} does not apply to a rollout that is {rollout.phase}")
 
@@ -326,7 +365,7 @@ def _look_again(rollout: Rollout, at_s: float, reason: str) -> Rollout:
     """
     plan, approval = rollout.planned, rollout.approval
     if not rollout.touched:
-        fresh = replace(rollout, captured=(), captured_at_s=None, history=())
+        fresh = replace(rollout, captured=(), captured_at_s=None, answers=(), history=())
         if approval is not None and at_s >= approval.at_s + plan.pace.approval_timeout_s:
             return _plan_anew(fresh, f"{approval.who}'s approval ran out meanwhile")
         return _start(fresh, plan, at_s, reason)
@@ -359,7 +398,15 @@ def _enter_stage(rollout: Rollout, index: int, at_s: float, reason: str) -> Roll
 
 
 def _observe(rollout: Rollout, judge_at_s: float, reason: str) -> Rollout:
-    return replace(rollout, phase=Phase.MONITORING, judge_at_s=judge_at_s, deadline_s=None, hold=None, reason=reason)
+    return replace(
+        rollout,
+        phase=Phase.MONITORING,
+        judge_at_s=judge_at_s,
+        asked=False,
+        deadline_s=None,
+        hold=None,
+        reason=reason,
+    )
 
 
 def _listed(what: str, reasons: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ from perfagent.domain.errors import InvalidInput
 from perfagent.domain.finding import Cause
 from perfagent.domain.knob import Change, LaunchConfig
 from perfagent.domain.proposal import Effect
+from perfagent.domain.quality import AnswerPair, Quality, QualityVerdict
 from perfagent.domain.snapshot import Target
 from perfagent.domain.verdict import NO_PAST, Criterion, Outlook, Quiet, StageVerdict, Verdict
 from perfagent.judge.noise import LEAST_MOODS, STRETCHES
@@ -130,6 +131,8 @@ class Plan:
     """Why it needs approval; empty in plans of releases that did not say."""
     basis: Basis = ()
     """What it was made for; empty in plans of releases that did not say, and where a person makes the change."""
+    quality: Quality | None = None
+    """What replicas are asked because the change may alter answers; None where it cannot."""
 
     @property
     def by_hand(self) -> bool:
@@ -209,6 +212,13 @@ class StageRecord:
     reasons: tuple[str, ...] = ()
     looks: tuple[StageVerdict, ...] = ()
     """Every verdict of the judge, the extended ones first, with the raw figures behind them."""
+    quality: tuple[QualityVerdict, ...] = ()
+    """What was said of the answers each time that they were asked for; empty where the plan asks for none."""
+
+    @property
+    def answers_are_as_before(self) -> bool:
+        """Whether that is proven."""
+        return bool(self.quality) and self.quality[-1].verdict is Verdict.PROMOTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +240,10 @@ class Rollout:
     captured_at_s: float | None = None
     quiet: Quiet = NO_PAST
     """The service's noise before anything was touched, which the judge reckons with."""
+    answers: tuple[AnswerPair, ...] = ()
+    """To each prompt of the plan, before anything was touched."""
+    asked: bool = False
+    """Whether replicas with the change were asked since the present observation began."""
     stage: int = 0
     """Index into the plan's stages."""
     touched: tuple[str, ...] = ()
@@ -269,6 +283,16 @@ class Rollout:
         if self.plan is None:
             raise AssertionError(f"rollout {self.id} has no plan while {self.phase}")
         return self.plan
+
+    @property
+    def must_ask_before(self) -> bool:
+        """Whether replicas have to be asked for answers before anything is touched."""
+        return self.planned.quality is not None and not self.answers and not self.touched
+
+    @property
+    def must_ask(self) -> bool:
+        """Whether replicas with the change have to be asked now."""
+        return self.planned.quality is not None and not self.asked and not self.history[-1].answers_are_as_before
 
     @property
     def current_stage(self) -> PlannedStage | None:

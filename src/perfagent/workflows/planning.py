@@ -9,6 +9,7 @@ from perfagent.domain.knob import Change, EffectiveConfig
 from perfagent.domain.metric import Metric
 from perfagent.domain.policy import Policy
 from perfagent.domain.proposal import Proposal
+from perfagent.domain.quality import Quality
 from perfagent.domain.service import Service
 from perfagent.domain.slo import SloStatus
 from perfagent.domain.verdict import Look, Outlook, Quiet
@@ -16,7 +17,8 @@ from perfagent.engines import alters_answers, check, spell
 from perfagent.judge import criteria_for
 from perfagent.judge.compare import LEAST_WINDOWS
 from perfagent.judge.preflight import CANNOT_DECIDE, outlook
-from perfagent.workflows.asking import asked_for
+from perfagent.judge.quality import shipped_prompts
+from perfagent.workflows.consent import asked_for
 from perfagent.workflows.model import Pace, Plan, PlannedStage, Request
 from perfagent.workflows.observation import past_length_s, stage_rule
 
@@ -45,8 +47,11 @@ class Survey:
 Surveyor = Callable[[Service], Awaitable[Survey]]
 
 
-def make_plan(request: Request, service: Service, survey: Survey, pace: Pace) -> Plan | None:
-    """The plan, or None when there is nothing to change.
+def make_plan(
+    request: Request, service: Service, survey: Survey, pace: Pace, prompts: tuple[str, ...] = ()
+) -> Plan | None:
+    """The plan, or None when there is nothing to change. `prompts` are asked where the service has none of its own,
+    and where there are none at all the set that ships.
 
     Replicas change in the order of their ids. Raises `InvalidInput` for a change that this engine or release does not
     take or whose effect could not be judged, and for stages that do not widen.
@@ -82,6 +87,7 @@ def make_plan(request: Request, service: Service, survey: Survey, pace: Pace) ->
         pace=pace,
         cause=proposal.cause if proposal else None,
         asked_for=reasons,
+        quality=_asked(service.policy.quality, prompts) if altering else None,
     )
 
 
@@ -138,6 +144,10 @@ def _chosen(request: Request, policy: Policy, survey: Survey) -> Proposal | None
     if request.change is not None:
         return next((each for each in survey.proposals if each.change == request.change), None)
     return next((each for each in survey.proposals if not policy.beyond(each.change)), None)
+
+
+def _asked(quality: Quality, prompts: tuple[str, ...]) -> Quality:
+    return quality if quality.prompts else replace(quality, prompts=prompts or shipped_prompts())
 
 
 def _listed(change: Change) -> str:

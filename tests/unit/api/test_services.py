@@ -22,6 +22,7 @@ CHAT = {
             {"days": ["fri", "sat"], "from": "18:00", "to": "06:00", "timezone": "Europe/Berlin", "why": "weekend"},
             {"from": "2026-12-20T00:00:00Z", "until": "2027-01-02T00:00:00Z", "why": "holidays"},
         ],
+        "quality": {"prompts": ["The sky is"], "tokens_differ": 0.1, "probability_shift": 0.05},
     },
     "flags": ["--max-num-seqs", "8"],
     "version": "0.26.0",
@@ -49,6 +50,7 @@ async def test_what_a_policy_leaves_out_has_defaults(at: Site) -> None:
         "cooldown": "90s",
         "changes_per_day": None,
         "freeze": [],
+        "quality": {"prompts": [], "tokens_differ": 0.05, "probability_shift": 0.03},
     }
 
 
@@ -88,6 +90,10 @@ async def test_putting_a_service_again_changes_it(at: Site) -> None:
         ({"policy": {"freeze": [{"timezone": "Mars/Olympus"}]}}, "invalid-input"),
         ({"policy": {"freeze": [{"from": "2026-12-20T00:00:00", "until": "2026-12-21T00:00:00Z"}]}}, "invalid-fields"),
         ({"policy": {"freeze": [{"from": "2026-12-21T00:00:00Z", "until": "2026-12-20T00:00:00Z"}]}}, "invalid-input"),
+        ({"policy": {"quality": {"prompts": [""]}}}, "invalid-fields"),
+        ({"policy": {"quality": {"prompts": ["x"] * 201}}}, "invalid-fields"),
+        ({"policy": {"quality": {"tokens_differ": 0}}}, "invalid-fields"),
+        ({"policy": {"quality": {"probability_shift": 1.5}}}, "invalid-fields"),
         ({"engine": "tgi"}, "invalid-input"),
         ({"slos": [{"metric_name": "throughput", "target_value": 1, "statistic": "p95"}]}, "invalid-input"),
         ({"slos": [{"metric_name": "ttft", "target_value": -1}]}, "invalid-fields"),

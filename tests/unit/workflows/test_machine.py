@@ -10,14 +10,17 @@ from perfagent.domain.errors import IllegalTransition
 from perfagent.domain.verdict import Verdict
 from perfagent.workflows.events import (
     Aborted,
+    Answered,
     Applied,
     Apply,
     Approved,
+    AskBefore,
     CapturePrior,
     DraftPlan,
     Drifted,
     Event,
     Expire,
+    Expired,
     Frozen,
     Judge,
     Judged,
@@ -25,6 +28,8 @@ from perfagent.workflows.events import (
     Paused,
     Planned,
     PriorStored,
+    Probe,
+    Probed,
     Promoted,
     Recovered,
     Requested,
@@ -38,8 +43,19 @@ from perfagent.workflows.events import (
     Watch,
 )
 from perfagent.workflows.machine import MAX_ATTEMPTS, begin, due, fold, repeats, step
-from perfagent.workflows.model import Edit, Phase, Request, Rollout
-from support.rollout_events import CAPTURED, IDS, PLAN, judged, story_events
+from perfagent.workflows.model import Edit, Phase, Plan, Request, Rollout
+from support.rollout_events import (
+    ANSWER,
+    AS_BEFORE,
+    ASKING_PLAN,
+    CAPTURED,
+    IDS,
+    NOT_AS_BEFORE,
+    PLAN,
+    UNASKED,
+    judged,
+    story_events,
+)
 from support.rollouts import BEFORE, World, max_num_seqs, request, service
 
 REQUESTED = Requested(0.0, Request("chat", "ann"))
@@ -51,16 +67,20 @@ def at(*events: Event) -> Rollout:
     return fold("r1", events)
 
 
-def expected_next(rollout: Rollout) -> Event | None:
+def expected_next(rollout: Rollout, plan: Plan) -> Event | None:
     """What comes of what is due when all goes well."""
     match due(rollout, rollout.judge_at_s or 0.0):
         case DraftPlan():
-            return Planned(0.0, PLAN)
+            return Planned(0.0, plan)
         case CapturePrior():
             return PriorStored(0.0, CAPTURED)
+        case AskBefore():
+            return Answered(0.0, ((ANSWER, ANSWER),))
         case Apply(targets):
             fresh = tuple(target for target in targets if target not in rollout.touched)
             return Touching(0.0, fresh[:1]) if fresh else Applied(0.0)
+        case Probe():
+            return Probed(0.0, AS_BEFORE)
         case Judge():
             return judged(Verdict.PROMOTE)
         case Watch() if rollout.frozen:
@@ -68,16 +88,17 @@ def expected_next(rollout: Rollout) -> Event | None:
         case Restore(targets):
             return Restoring(0.0, targets) if targets != rollout.restoring else RolledBack(0.0, ())
         case _:
-            return Approved(0.0, "ann", "fine", PLAN.hash)
+            return Approved(0.0, "ann", "fine", plan.hash)
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[Event, ...]:
     """Events that could be in a journal: mostly what is due, now and then anything else that applies."""
     rollout = begin("r1", draw(st.sampled_from([REQUESTED, ASKING])))
+    plan = draw(st.sampled_from([PLAN, ASKING_PLAN]))
     events: list[Event] = [Requested(0.0, rollout.request)]
     for _ in range(draw(st.integers(0, 30))):
-        usual = expected_next(rollout)
+        usual = expected_next(rollout, plan)
         event = draw(story_events) if usual is None or draw(st.integers(0, 4)) == 0 else usual
         with suppress(IllegalTransition):
             rollout = step(rollout, event)
@@ -113,6 +134,23 @@ def test_nothing_is_complete_without_a_promote_for_every_stage(events: tuple[Eve
     if rollout.phase is Phase.COMPLETED and rollout.plan is not None:
         assert [record.verdict for record in rollout.history] == [Verdict.PROMOTE] * len(rollout.plan.stages)
         assert set(rollout.touched) == set(IDS)
+
+
+@given(histories())
+def test_no_stage_is_promoted_by_the_judge_while_its_answers_are_not_proven_to_be_as_before(
+    events: tuple[Event, ...],
+) -> None:
+    for before, event, after in along(events):
+        if isinstance(event, Judged) and before.planned.quality is not None and before.history != after.history:
+            assert after.history[before.stage].verdict is not Verdict.PROMOTE or any(
+                said == AS_BEFORE for said in before.history[-1].quality[-1:]
+            )
+
+
+@given(histories())
+def test_nothing_is_touched_before_answers_to_hold_against_are_on_record(events: tuple[Event, ...]) -> None:
+    for _, _, after in along(events):
+        assert not after.touched or after.planned.quality is None or after.answers
 
 
 @given(histories())
@@ -340,6 +378,80 @@ def test_a_stage_that_nobody_promoted_has_no_verdict_yet() -> None:
     promoted = step(held, Promoted(800.0, "ann", "I know why"))
     assert promoted.history[0].verdict is Verdict.PROMOTE
     assert promoted.history[0].reasons == ("promoted by ann: I know why",)
+
+
+ASKED_BEFORE = Answered(2.5, ((ANSWER, ANSWER),))
+TO_ASKING = (REQUESTED, Planned(1.0, ASKING_PLAN), PriorStored(2.0, CAPTURED))
+TO_PROBING = (*TO_ASKING, ASKED_BEFORE, Touching(3.0, ("a",)), Applied(10.0))
+
+
+def test_a_plan_that_may_alter_answers_asks_before_and_after_each_stage_is_applied() -> None:
+    assert due(at(*TO_ASKING), 3.0) == AskBefore()
+    assert due(at(*TO_ASKING, ASKED_BEFORE), 3.0) == Apply(("a",))
+    assert due(at(*TO_PROBING), 11.0) == Probe(("a",))
+    asked = at(*TO_PROBING, Probed(12.0, AS_BEFORE))
+    assert (asked.phase, due(asked, 13.0)) == (Phase.MONITORING, Watch())
+    assert asked.reason == "observing; answers are as before"
+    widened = step(asked, judged(Verdict.PROMOTE, at_s=700.0))
+    ready = step(step(widened, Touching(701.0, ("b",))), Applied(702.0))
+    assert due(ready, 703.0) == Probe(("a", "b"))
+
+
+def test_nobody_is_asked_where_the_change_alters_no_answers() -> None:
+    assert due(at(*TO_MONITORING), 11.0) == Watch()
+    with pytest.raises(IllegalTransition):
+        at(*TO_MONITORING[:3], ASKED_BEFORE)
+
+
+def test_nothing_is_touched_while_nobody_could_be_asked() -> None:
+    held = at(*TO_ASKING, Answered(3.0, (), "answered 401"))
+    assert (held.phase, held.reason) == (Phase.HELD, "answers could not be asked for: answered 401")
+    resumed = step(held, Resumed(100.0, "ann", "the key is right now"))
+    assert due(resumed, 101.0) == AskBefore()
+    assert step(held, Expired(1e6)).phase is Phase.ROLLED_BACK
+    with pytest.raises(IllegalTransition):
+        step(resumed, Touching(101.0, ("a",)))
+
+
+def test_other_answers_are_held_at_once_and_a_person_decides() -> None:
+    held = at(*TO_PROBING, Probed(12.0, NOT_AS_BEFORE))
+    assert (held.phase, held.reason) == (Phase.HELD, "answers are not as before")
+    assert due(step(held, Resumed(20.0, "ann", "look again")), 21.0) == Probe(("a",))
+    assert step(held, Promoted(20.0, "ann", "they are as good")).stage == 1
+    assert step(held, Aborted(20.0, "ann", "they are bad")).phase is Phase.ROLLING_BACK
+
+
+def test_answers_that_could_not_be_asked_for_are_asked_for_again_at_every_look_and_then_held() -> None:
+    rollout = at(*TO_PROBING, Probed(12.0, UNASKED))
+    assert due(rollout, 13.0) == Watch()
+    for look in range(2):
+        assert due(rollout, 1e6) == Judge()
+        rollout = step(rollout, judged(Verdict.PROMOTE, at_s=700.0 + look))
+        assert rollout.reason == "observing longer: answers could not be asked for: 500"
+        assert due(rollout, 701.0) == Probe(("a",))
+        rollout = step(rollout, Probed(702.0 + look, UNASKED))
+    held = step(rollout, judged(Verdict.PROMOTE, at_s=2000.0))
+    assert (held.phase, held.reason) == (Phase.HELD, "not enough evidence: answers could not be asked for: 500")
+    assert len(held.history[0].quality) == 3
+
+
+def test_answers_proven_once_in_a_stage_are_not_asked_for_again() -> None:
+    longer = at(*TO_PROBING, Probed(12.0, AS_BEFORE), judged(Verdict.HOLD, at_s=700.0))
+    assert due(longer, 701.0) == Watch()
+    assert step(longer, judged(Verdict.PROMOTE, at_s=1300.0)).stage == 1
+
+
+def test_harm_is_rolled_back_whatever_the_answers() -> None:
+    assert at(*TO_PROBING, Probed(12.0, AS_BEFORE), judged(Verdict.ROLL_BACK)).phase is Phase.ROLLING_BACK
+
+
+def test_the_observation_begins_when_the_asking_is_over() -> None:
+    """Questions are requests too: what they do to a replica is not what the change does."""
+    early, late = (at(*TO_PROBING, Probed(at_s, AS_BEFORE)) for at_s in (69.0, 100.0))
+    assert (early.observed_from_s, early.judge_at_s) == (70.0, 670.0)
+    assert (late.observed_from_s, late.judge_at_s) == (100.0, 700.0)
+    again = step(at(*TO_PROBING, Probed(69.0, UNASKED), judged(Verdict.HOLD, at_s=670.0)), Probed(800.0, AS_BEFORE))
+    assert (again.observed_from_s, again.judge_at_s) == (70.0, 1270.0)
 
 
 class _Story:

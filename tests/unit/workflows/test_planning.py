@@ -9,6 +9,7 @@ from perfagent.domain.knob import Knob, KnobValue
 from perfagent.domain.metric import Metric
 from perfagent.domain.policy import Bounds, Policy
 from perfagent.domain.proposal import Effect, Optimizer, Proposal
+from perfagent.domain.quality import Quality
 from perfagent.domain.service import Service
 from perfagent.domain.share import Share
 from perfagent.domain.slo import Comparison, Objective, SloMetric, SloStatus
@@ -16,9 +17,10 @@ from perfagent.domain.snapshot import Target
 from perfagent.domain.verdict import NO_PAST, Quiet, Role, StageRule
 from perfagent.engines import effective
 from perfagent.judge.noise import noise_of
+from perfagent.judge.quality import shipped_prompts
 from perfagent.workflows.model import Pace, Plan, Request
 from perfagent.workflows.planning import Survey, check_decidable, foreseen, make_plan, nothing_to_do, paced
-from support.rollouts import BEFORE, MORE_AT_ONCE, RELEASE, request, service
+from support.rollouts import BEFORE, FEWER_BITS, MORE_AT_ONCE, RELEASE, request, service
 
 PROPOSAL = Proposal(
     optimizer=Optimizer.BATCHING,
@@ -129,6 +131,17 @@ def test_the_policy_says_what_needs_approval_and_the_plan_says_why(
 def test_what_is_not_surely_for_the_better_needs_approval(chance: float, asked_for: tuple[str, ...]) -> None:
     plan = planned(survey=replace(SURVEY, proposals=(replace(PROPOSAL, chance=chance),)))
     assert [said[: len(like)] for said, like in zip(plan.asked_for, asked_for, strict=True)] == list(asked_for)
+
+
+def test_a_plan_that_may_alter_answers_says_what_is_asked_and_how_far_answers_may_differ() -> None:
+    fewer_bits = request(change=FEWER_BITS)
+    assert planned().quality is None
+    assert planned(fewer_bits).quality == Quality(shipped_prompts())
+    operators = make_plan(fewer_bits, service(), SURVEY, Pace(), ("the operator's",))
+    assert operators is not None
+    assert operators.quality == Quality(("the operator's",))
+    own = Quality(("its own",), tokens_differ=0.2, probability_shift=0.1)
+    assert planned(fewer_bits, of=replace(service(), policy=Policy(quality=own))).quality == own
 
 
 def test_a_proposal_that_needs_approval_makes_a_plan_that_does() -> None:

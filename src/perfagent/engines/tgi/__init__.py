@@ -1,5 +1,6 @@
 """TGI (github.com/huggingface/text-generation-inference), up to 3.3.7, its last release."""
 
+from perfagent.engines.completions import Completions
 from perfagent.engines.spec import EngineSpec
 from perfagent.engines.tgi.knobs import COMMAND_LINE, KNOBS, LACKS, RULES
 from perfagent.engines.tgi.metrics import GAPS, METRICS, SOMETIMES
@@ -23,6 +24,7 @@ TGI = EngineSpec(
     newest="3.3.7",
     reserves_output=True,
     default_port=3000,
+    completions=Completions.GENERATE,
     hosted=hosted,
     notes=(
         "an empty page: the server has not had a request since it started",
