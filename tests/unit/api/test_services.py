@@ -50,7 +50,7 @@ async def test_putting_a_service_again_changes_it(at: Site) -> None:
         ({"policy": {"stages": [0, 100]}}, "invalid-fields"),
         ({"policy": {"approval": "sometimes"}}, "invalid-fields"),
         ({"policy": {"quality": {"prompts": [""]}}}, "invalid-fields"),
-        ({"policy": {"quality": {"prompts": ["x"] * 201}}}, "invalid-fields"),
+        ({"policy": {"quality": {"prompts": ["x"] * 101}}}, "invalid-fields"),
         ({"policy": {"quality": {"tokens_differ": 0}}}, "invalid-fields"),
         ({"policy": {"quality": {"probability_shift": 1.5}}}, "invalid-fields"),
         ({"engine": "tgi"}, "invalid-input"),

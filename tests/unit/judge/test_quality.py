@@ -144,10 +144,10 @@ def test_anything_else_is_no_file_of_prompts(text: str) -> None:
 
 
 def test_a_file_of_too_many_or_too_long_prompts_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="at most 200 prompts"):
-        read_prompts('{"prompt": "x"}\n' * 201)
-    with pytest.raises(InvalidInput, match="20000 characters"):
-        Quality(("x" * 20_001,))
+    with pytest.raises(InvalidInput, match="at most 100 prompts"):
+        read_prompts('{"prompt": "x"}\n' * 101)
+    with pytest.raises(InvalidInput, match="10000 characters"):
+        Quality(("x" * 10_001,))
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.1, float("nan")])
