@@ -17,10 +17,9 @@ from perfagent.api import create_app
 from perfagent.clock import SharedClock, SystemClock
 from perfagent.collectors.fleet import Fleet
 from perfagent.collectors.http import Bounds, HttpScraper
+from perfagent.collectors.prompts import prompts_in
 from perfagent.collectors.schedule import Cadence
-from perfagent.domain.errors import InvalidInput
 from perfagent.emulator.actuator import EmulatedActuator
-from perfagent.judge.quality import read_prompts
 from perfagent.loop import Agent
 from perfagent.ports import Clock
 from perfagent.serving import address, listen, serving
@@ -87,22 +86,12 @@ async def assembled(
                 pace=pace,
                 scrape_s=settings.scrape_interval_s,
                 window_s=settings.window_s,
-                prompts=_prompts(settings.prompts),
+                prompts=() if settings.prompts is None else prompts_in(settings.prompts),
             )
             telemetry.watch(agent, journal)
             api = create_app(agent, clock=real, settings=settings.shown(), registry=telemetry.registry, feed=journal)
             async with _copied(settings.mlflow_uri, agent, lead, journal):
                 yield App(agent, api, journal)
-
-
-def _prompts(path: Path | None) -> tuple[str, ...]:
-    """What the operator wants replicas to be asked; none for the set that ships. Raises `InvalidInput`."""
-    if path is None:
-        return ()
-    try:
-        return read_prompts(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"the prompts in {path} cannot be read: {error}") from error
 
 
 @asynccontextmanager

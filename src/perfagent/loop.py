@@ -137,13 +137,14 @@ class Agent:
         self.watch = Watch()
         self.lead = lead
         self._past = Past(history)
+        self._asking = Asking(prober)
         effects = Effects(
             clock=clock,
             history=history,
             services=services.get,
             actuators={name: Fenced(actuator, lead) for name, actuator in actuators.items()},
             survey=self._survey,
-            asking=Asking(prober),
+            asking=self._asking,
             health=_health,
             prompts=prompts,
             pace=pace or Pace(),
@@ -162,6 +163,7 @@ class Agent:
             await self._turn(stop)
         finally:
             keeping.cancel()
+            self._asking.close()
             self.lead.release()
 
     async def _turn(self, stop: asyncio.Event) -> None:

@@ -10,6 +10,7 @@ from perfagent.cli.emulate import emulate
 from perfagent.cli.judge import judge
 from perfagent.cli.output import out
 from perfagent.cli.predict import predict
+from perfagent.cli.probe import probe
 from perfagent.cli.record import record
 from perfagent.cli.serve import serve
 
@@ -22,6 +23,7 @@ app.command()(demo)
 app.command()(diagnose)
 app.command()(predict)
 app.command()(judge)
+app.command()(probe)
 app.command()(record)
 app.command()(serve)
 app.command()(emulate)

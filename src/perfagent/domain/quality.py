@@ -9,9 +9,9 @@ ANSWER_TOKENS = 64
 """Longest answer that is asked for. Only tokens up to the first that differs are compared, and of answers that differ
 in one token of a hundred half have done so by then."""
 
-MOST_PROMPTS = 200
-LONGEST_PROMPT = 20_000
-"""Characters; a bound on what a plan has to carry."""
+MOST_PROMPTS = 100
+LONGEST_PROMPT = 10_000
+"""Characters. Both bound what a plan has to carry."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from perfagent.domain.quality import ANSWER_TOKENS, Answer, AnswerPair
 from perfagent.domain.snapshot import Target
 from perfagent.ports import Prober
 from perfagent.workflows.events import Effect
-from perfagent.workflows.model import Plan
 
 AT_ONCE = 4
 """Questions that are out at the same time: no load worth mentioning, even where all fall on one replica."""
@@ -22,20 +21,18 @@ TRIES = 2
 Question = tuple[Target, str]
 
 
-def questions_before(plan: Plan) -> list[Question]:
-    """Each prompt twice, to two replicas where there are two: how these differ is part of chance. In turn, to all."""
-    prompts, targets = plan.quality.prompts if plan.quality else (), plan.targets
-    return [(targets[(k + more) % len(targets)], prompt) for more in (0, 1) for k, prompt in enumerate(prompts)]
+def twice_in_turn(targets: Sequence[Target], prompts: Sequence[str]) -> list[Question]:
+    """Each prompt to two replicas where there are two: how these differ is part of chance."""
+    return [*in_turn(targets, prompts), *in_turn((*targets[1:], targets[0]), prompts)]
 
 
-def questions(plan: Plan, targets: Sequence[str]) -> list[Question]:
-    """Each prompt once; these replicas take turns."""
-    prompts = plan.quality.prompts if plan.quality else ()
-    return [(plan.target(targets[k % len(targets)]), prompt) for k, prompt in enumerate(prompts)]
+def in_turn(targets: Sequence[Target], prompts: Sequence[str]) -> list[Question]:
+    """Each prompt to one of these replicas, which take turns."""
+    return [(targets[k % len(targets)], prompt) for k, prompt in enumerate(prompts)]
 
 
 def in_pairs(answers: Sequence[Answer]) -> tuple[AnswerPair, ...]:
-    """The answers to `questions_before`, by prompt."""
+    """The answers to `twice_in_turn`, by prompt."""
     half = len(answers) // 2
     return tuple(zip(answers[:half], answers[half:], strict=True))
 
@@ -57,7 +54,7 @@ class Asking:
         known = self._under_way.get(rollout_id)
         if known is None or known[0] != effect:
             self.forget(rollout_id)
-            self._under_way[rollout_id] = effect, asyncio.create_task(_all(self.prober, engine, asked))
+            self._under_way[rollout_id] = effect, asyncio.create_task(ask_all(self.prober, engine, asked))
             return None
         task = known[1]
         if not task.done():
@@ -71,9 +68,17 @@ class Asking:
         if task is not None:
             task.cancel()
 
+    def close(self) -> None:
+        """Ask nothing further: who comes next asks again."""
+        for rollout_id in tuple(self._under_way):
+            self.forget(rollout_id)
 
-async def _all(prober: Prober, engine: str, asked: Sequence[Question]) -> tuple[Answer, ...]:
-    """Nothing is asked any more once a question has found no answer."""
+
+async def ask_all(prober: Prober, engine: str, asked: Sequence[Question]) -> tuple[Answer, ...]:
+    """The answers in the order of the questions. Nothing is asked any more once one has found no answer.
+
+    Raises `Unavailable`.
+    """
     rest, found = iter(enumerate(asked)), dict[int, Answer]()
 
     async def some() -> None:

@@ -21,7 +21,7 @@ from perfagent.judge.quality import compare
 from perfagent.judge.stage import lost_replicas, restarted_replicas
 from perfagent.ports import Actuator, Clock, History
 from perfagent.workflows import replicas
-from perfagent.workflows.asking import Asking, in_pairs, questions, questions_before
+from perfagent.workflows.asking import Asking, in_pairs, in_turn, twice_in_turn
 from perfagent.workflows.basis import Basis, basis_of, outdated
 from perfagent.workflows.events import (
     Answered,
@@ -243,8 +243,9 @@ class Effects:
 
     def _ask_before(self, rollout: Rollout) -> Answered | None:
         plan = rollout.planned
+        asked = twice_in_turn(plan.targets, plan.asks.prompts)
         try:
-            found = self.asking.answers(rollout.id, AskBefore(), plan.engine, questions_before(plan))
+            found = self.asking.answers(rollout.id, AskBefore(), plan.engine, asked)
         except Unavailable as error:
             return Answered(self.clock.now(), (), str(error))
         return None if found is None else Answered(self.clock.now(), in_pairs(found))
@@ -252,14 +253,13 @@ class Effects:
     def _probe(self, rollout: Rollout, targets: tuple[str, ...]) -> Probed | None:
         """What comes of answers that replicas with the change give; where they give none, that is what came of it."""
         plan = rollout.planned
-        if plan.quality is None:
-            raise AssertionError(f"rollout {rollout.id} has nothing to ask")
+        asked = in_turn([plan.target(each) for each in targets], plan.asks.prompts)
         try:
-            found = self.asking.answers(rollout.id, Probe(targets), plan.engine, questions(plan, targets))
+            found = self.asking.answers(rollout.id, Probe(targets), plan.engine, asked)
         except Unavailable as error:
             unasked = QualityVerdict(Verdict.HOLD, f"answers could not be asked for: {error}")
             return Probed(self.clock.now(), unasked)
-        return None if found is None else Probed(self.clock.now(), compare(rollout.answers, found, plan.quality))
+        return None if found is None else Probed(self.clock.now(), compare(rollout.answers, found, plan.asks))
 
     def _quiet(self, plan: Plan) -> Quiet:
         """The noise of a service that nobody has touched for a while, by the past of some of its replicas."""

@@ -212,7 +212,7 @@ def _rolling_out(rollout: Rollout, event: Event) -> Rollout:
 
 def _monitoring(rollout: Rollout, event: Event) -> Rollout:
     match event:
-        case Probed():
+        case Probed() if rollout.must_ask:
             return _probed(rollout, event)
         case Judged():
             return _judged(rollout, event)

@@ -135,6 +135,13 @@ class Plan:
     """What replicas are asked because the change may alter answers; None where it cannot."""
 
     @property
+    def asks(self) -> Quality:
+        """What is asked by a plan that must ask."""
+        if self.quality is None:
+            raise AssertionError("this plan asks nothing")
+        return self.quality
+
+    @property
     def by_hand(self) -> bool:
         """Whether nothing but a person can make the change."""
         return self.actuator == "none"

@@ -91,7 +91,7 @@ async def test_putting_a_service_again_changes_it(at: Site) -> None:
         ({"policy": {"freeze": [{"from": "2026-12-20T00:00:00", "until": "2026-12-21T00:00:00Z"}]}}, "invalid-fields"),
         ({"policy": {"freeze": [{"from": "2026-12-21T00:00:00Z", "until": "2026-12-20T00:00:00Z"}]}}, "invalid-input"),
         ({"policy": {"quality": {"prompts": [""]}}}, "invalid-fields"),
-        ({"policy": {"quality": {"prompts": ["x"] * 201}}}, "invalid-fields"),
+        ({"policy": {"quality": {"prompts": ["x"] * 101}}}, "invalid-fields"),
         ({"policy": {"quality": {"tokens_differ": 0}}}, "invalid-fields"),
         ({"policy": {"quality": {"probability_shift": 1.5}}}, "invalid-fields"),
         ({"engine": "tgi"}, "invalid-input"),

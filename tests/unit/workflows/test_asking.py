@@ -1,16 +1,15 @@
 """Questions go out beside the loop: in turn, a few at a time, once more where one fails."""
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
 from perfagent.domain.errors import Unreachable
-from perfagent.domain.quality import Answer, Quality
+from perfagent.domain.quality import Answer
 from perfagent.domain.snapshot import Target
-from perfagent.workflows.asking import AT_ONCE, Asking, Question, in_pairs, questions, questions_before
+from perfagent.workflows.asking import AT_ONCE, Asking, Question, in_pairs, in_turn, twice_in_turn
 from perfagent.workflows.events import AskBefore, Probe
-from support.rollout_events import IDS, PLAN
 
 BEFORE, PROBE = AskBefore(), Probe(("a",))
 
@@ -94,6 +93,18 @@ async def test_what_is_no_longer_asked_for_is_given_up() -> None:
     asking.forget("never heard of")
 
 
+async def test_at_the_end_everything_is_given_up() -> None:
+    oracle = Oracle()
+    asking = Asking(oracle)
+    for rollout in ("r1", "r2"):
+        asking.answers(rollout, BEFORE, "vllm", prompts(10))
+    await settled()
+    asking.close()
+    oracle.goes_on.set()
+    await settled()
+    assert len(oracle.asked) == 2 * AT_ONCE
+
+
 async def test_another_question_takes_the_place_of_the_one_before() -> None:
     oracle = Oracle()
     asking = Asking(oracle)
@@ -105,12 +116,11 @@ async def test_another_question_takes_the_place_of_the_one_before() -> None:
     assert asking.answers("r1", PROBE, "vllm", prompts(2)) == (Answer(("0",)), Answer(("1",)))
 
 
-def test_each_prompt_goes_to_two_replicas_before_and_they_take_turns() -> None:
-    plan = replace(PLAN, quality=Quality(("x", "y", "z")))
-    before = [(target.id, prompt) for target, prompt in questions_before(plan)]
-    assert before == [("a", "x"), ("b", "y"), ("c", "z"), ("b", "x"), ("c", "y"), ("d", "z")]
-    assert {target.id for target, _ in questions_before(replace(plan, targets=plan.targets[:1]))} == {"a"}
-    assert [(target.id, prompt) for target, prompt in questions(plan, IDS[:2])] == [("a", "x"), ("b", "y"), ("a", "z")]
+def test_each_prompt_goes_to_two_replicas_before_and_to_one_after_and_they_take_turns() -> None:
+    a, b, c = (Target(name, f"http://{name}") for name in "abc")
+    assert in_turn((a, b), "xyz") == [(a, "x"), (b, "y"), (a, "z")]
+    assert twice_in_turn((a, b, c), "xy") == [(a, "x"), (b, "y"), (b, "x"), (c, "y")]
+    assert twice_in_turn((a,), "x") == [(a, "x"), (a, "x")]
 
 
 def test_answers_before_are_paired_by_prompt() -> None:

@@ -399,8 +399,9 @@ def test_a_plan_that_may_alter_answers_asks_before_and_after_each_stage_is_appli
 
 def test_nobody_is_asked_where_the_change_alters_no_answers() -> None:
     assert due(at(*TO_MONITORING), 11.0) == Watch()
-    with pytest.raises(IllegalTransition):
-        at(*TO_MONITORING[:3], ASKED_BEFORE)
+    for events in ((*TO_MONITORING[:3], ASKED_BEFORE), (*TO_MONITORING, Probed(12.0, AS_BEFORE))):
+        with pytest.raises(IllegalTransition):
+            at(*events)
 
 
 def test_nothing_is_touched_while_nobody_could_be_asked() -> None:
