@@ -260,6 +260,27 @@ async def test_a_workflow_that_waits_for_the_end_of_a_freeze_says_so(watched: Si
     assert frozen["reason"].endswith("UTC (moving house)")
 
 
+async def test_a_workflow_tells_what_somebody_else_has_changed_and_what_is_not_restored(
+    watched: Site, fleet: FleetDouble
+) -> None:
+    workflow = (await watched.post("/workflows", CHANGE)).json()["workflow_id"]
+    verb = f"/workflows/{workflow}"
+    await watched.turn(100)
+    fleet.restart("chat/r3:80", LaunchConfig(("--max-num-seqs", "32", *BEFORE.flags[2:]), BEFORE.env))
+    await watched.turn(20)
+    held = (await watched.get(verb)).json()
+    differs = "max_num_seqs is 32, not 8; differing: --max-num-seqs"
+    assert (held["status"], held["drift"]) == ("held", [{"target": "chat/r3:80", "differs": differs}])
+    assert problem(await watched.post(f"{verb}/take-over", ANN)) == (409, "illegal-transition")
+    fleet.unreachable = {"chat/r0:80"}
+    await watched.post(f"{verb}/abort", ANN)
+    await watched.turn(20)
+    assert (await watched.get(verb)).json()["unrestored"] == ["chat/r0:80"]
+    for _ in range(2):
+        over = (await watched.post(f"{verb}/take-over", ANN)).json()
+        assert (over["status"], over["unrestored"]) == ("failed", ["chat/r0:80"])
+
+
 async def test_a_plan_says_why_a_person_is_asked(at: Site) -> None:
     asked = {**CHANGE, "config_changes": {"kv_cache_dtype": "fp8"}}
     workflow = (await at.post("/workflows", asked)).json()["workflow_id"]

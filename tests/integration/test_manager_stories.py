@@ -7,7 +7,15 @@ from dataclasses import replace
 import pytest
 
 from perfagent.api.rollouts import LONGEST_MONITORING_S
-from perfagent.domain.errors import BadAnswer, Conflict, IllegalTransition, LeaseLost, NotFound, Unreachable
+from perfagent.domain.errors import (
+    BadAnswer,
+    Conflict,
+    IllegalTransition,
+    InvalidInput,
+    LeaseLost,
+    NotFound,
+    Unreachable,
+)
 from perfagent.domain.freeze import Period
 from perfagent.domain.knob import Knob, LaunchConfig
 from perfagent.domain.policy import Policy
@@ -27,6 +35,7 @@ from perfagent.workflows.events import (
     Touching,
 )
 from perfagent.workflows.leadership import LEASE_S, Fenced, Leadership
+from perfagent.workflows.machine import LONGEST_BACKOFF_S
 from perfagent.workflows.manager import LOOK_S
 from perfagent.workflows.model import Phase, Rollout
 from support.rollouts import BEFORE, MORE_AT_ONCE, START_S, World, max_num_seqs, request, service
@@ -579,11 +588,97 @@ async def test_a_rollback_is_not_over_before_every_replica_reads_back_as_it_was_
         await manager.tick()
         await world.pass_time(10)
     assert manager.get(rollout.id).phase is Phase.ROLLING_BACK
-    assert manager.get(rollout.id).trouble == "chat-0: it was told to, but does not run as it was stored"
+    assert manager.get(rollout.id).trouble == (
+        "chat-0: it was told to, but does not run as it was stored: "
+        "max_num_seqs is 64, not 8; differing: --max-num-seqs"
+    )
     assert set(lost) == {("chat-0", BEFORE)}
     world.fleet.apply = really_apply  # type: ignore[method-assign]
     assert (await world.run(manager, rollout.id)).phase is Phase.ROLLED_BACK
     assert set(world.fleet.configs.values()) == {BEFORE}
+
+
+async def test_a_rollback_leaves_what_somebody_else_has_set_and_tells_it() -> None:
+    world = World(service(10))
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    await world.run(manager, rollout.id, until=lambda r: r.stage == 1 and r.phase is Phase.MONITORING)
+    world.fleet.restart("chat-1", BY_HAND)
+    await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    manager.abort(rollout.id, "bob", "chat-1 is mine now")
+    ended = await world.run(manager, rollout.id)
+    assert ended.phase is Phase.ROLLED_BACK
+    assert world.fleet.configs == {**dict.fromkeys(world.fleet.configs, BEFORE), "chat-1": BY_HAND}
+    assert sorted(ended.restored) == ["chat-0", "chat-2", "chat-3", "chat-4"]
+    assert ended.reason == (
+        "aborted by bob: chat-1 is mine now; left as somebody else has set them: "
+        "chat-1 (max_num_seqs is 32, not 8; differing: --max-num-seqs)"
+    )
+
+
+async def test_what_is_set_on_a_replica_after_it_was_restored_is_left_too() -> None:
+    world = World(service(10), start_delay_s=60.0)
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    await world.run(manager, rollout.id, until=lambda r: r.stage == 1 and r.phase is Phase.MONITORING)
+    manager.abort(rollout.id, "bob", "enough")
+    await world.run(manager, rollout.id, until=lambda r: "chat-0" in r.restored)
+    world.fleet.restart("chat-0", BY_HAND)
+    ended = await world.run(manager, rollout.id)
+    assert [edit.target for edit in ended.left] == ["chat-0"]
+    assert world.fleet.configs == {**dict.fromkeys(world.fleet.configs, BEFORE), "chat-0": BY_HAND}
+
+
+async def test_what_an_actuator_has_made_of_a_configuration_is_no_persons_and_is_put_back() -> None:
+    world = World()
+    await world.warm_up()
+    manager = world.manager()
+    rollout = manager.create(request())
+    really_apply = world.fleet.apply
+
+    async def mangle(target: Target, config: LaunchConfig) -> None:
+        await really_apply(target, config if config == BEFORE else BY_HAND)
+
+    world.fleet.apply = mangle  # type: ignore[method-assign]
+    held = await world.run(manager, rollout.id, until=lambda r: r.phase is Phase.HELD)
+    assert [edit.target for edit in held.edits] == ["chat-0"]
+    manager.abort(rollout.id, "bob", "what is this?")
+    ended = await world.run(manager, rollout.id)
+    assert (ended.phase, ended.left) == (Phase.ROLLED_BACK, ())
+    assert set(world.fleet.configs.values()) == {BEFORE}
+
+
+async def test_a_rollback_that_cannot_be_done_is_tried_until_a_person_takes_it_over() -> None:
+    world = World(service(10))
+    rollout = await started(world, Phase.MONITORING)
+    manager = world.manager()
+    with pytest.raises(IllegalTransition):
+        manager.take_over(rollout.id, "bob", "there is no rollback")
+    await world.run(manager, rollout.id, until=lambda r: r.stage == 1 and r.phase is Phase.MONITORING)
+    world.fleet.unreachable = {"chat-2"}
+    manager.abort(rollout.id, "bob", "enough")
+    for _ in range(200):
+        await manager.tick()
+        await world.pass_time(60)
+    stuck = manager.get(rollout.id)
+    assert stuck.phase is Phase.ROLLING_BACK
+    assert stuck.retry_at_s - stuck.updated_at_s == LONGEST_BACKOFF_S
+    assert stuck.unrestored == ("chat-2",)
+    ended = manager.take_over(rollout.id, "bob", "its machine burnt down")
+    assert (ended.phase, ended.unrestored) == (Phase.FAILED, ("chat-2",))
+    assert manager.take_over(rollout.id, "bob", "said twice") == ended
+    assert manager.create(request(change={Knob.MAX_NUM_SEQS: 32})).active
+
+
+@pytest.mark.parametrize(("who", "why"), [("", "because"), (" ", "because"), ("ann", ""), ("ann", " ")])
+async def test_whoever_decides_says_who_it_is_and_why(who: str, why: str) -> None:
+    world = World()
+    waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
+    manager = world.manager()
+    for verb in (manager.approve, manager.reject, manager.abort, manager.take_over):
+        with pytest.raises(InvalidInput, match="who it is, and why"):
+            verb(waiting.id, who, why)
+    assert manager.get(waiting.id) == waiting
 
 
 async def test_a_short_trouble_is_recorded_with_its_end_and_changes_nothing() -> None:

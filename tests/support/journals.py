@@ -183,6 +183,18 @@ async def edited(world: World) -> Rollout:
     return await world.run(manager, begun.id)
 
 
+async def taken_over(world: World) -> Rollout:
+    """A replica cannot be reached by the rollback, until a person has enough of it."""
+    manager = world.manager()
+    begun = manager.create(request())
+    await world.run(manager, begun.id, until=lambda r: r.stage == 2 and r.phase is Phase.MONITORING)
+    manager.abort(begun.id, "ann", "enough")
+    await world.run(manager, begun.id, until=lambda r: bool(r.restored))
+    world.fleet.unreachable.add("chat-1")
+    await world.run(manager, begun.id, until=lambda r: bool(r.attempts))
+    return manager.take_over(begun.id, "bob", "its machine burnt down")
+
+
 STORIES: tuple[Callable[[World], Awaitable[Rollout]], ...] = (
     told_by_people,
     stopped_by_the_judge,
@@ -197,6 +209,7 @@ STORIES: tuple[Callable[[World], Awaitable[Rollout]], ...] = (
     under_way,
     frozen,
     edited,
+    taken_over,
 )
 
 

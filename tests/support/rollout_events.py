@@ -46,10 +46,12 @@ from perfagent.workflows.events import (
     Recovered,
     Rejected,
     Requested,
+    Restored,
     Restoring,
     Resumed,
     RolledBack,
     Stumbled,
+    TakenOver,
     Thawed,
     Touching,
 )
@@ -189,7 +191,8 @@ verdicts = st.builds(
     restarted=_TEXTS,
     warming=st.integers(0, 5),
 )
-_VERBS = (Paused, Resumed, Promoted, Aborted, Rejected)
+_VERBS = (Paused, Resumed, Promoted, Aborted, Rejected, TakenOver)
+_EDITS = st.lists(st.builds(Edit, _TEXT, _TEXT), max_size=2).map(tuple)
 
 any_events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Requested, _TIME, requests),
@@ -200,13 +203,14 @@ any_events: st.SearchStrategy[Event] = st.one_of(
     st.builds(
         PriorStored, _TIME, st.lists(st.builds(Captured, _TEXT, _LAUNCH, _LAUNCH), max_size=2).map(tuple), _QUIET
     ),
-    *(st.builds(each, _TIME, _TEXTS) for each in (Touching, Restoring, RolledBack)),
+    *(st.builds(each, _TIME, _TEXTS) for each in (Touching, Restoring, Restored)),
     *(st.builds(each, _TIME) for each in (Applied, Expired, Recovered, Thawed)),
     st.builds(Answered, _TIME, st.lists(st.tuples(_ANSWER, _ANSWER), max_size=2).map(tuple), _TEXT),
     st.builds(Probed, _TIME, _SAID),
     st.builds(Judged, _TIME, verdicts, _MAYBE),
     st.builds(CanaryLost, _TIME, _TEXT, _TEXT),
-    st.builds(Drifted, _TIME, st.lists(st.builds(Edit, _TEXT, _TEXT), max_size=2).map(tuple)),
+    st.builds(Drifted, _TIME, _EDITS),
+    st.builds(RolledBack, _TIME, _TEXTS, _EDITS),
 )
 """Any event that can be written down, whether or not it makes sense."""
 
@@ -235,7 +239,7 @@ story_events: st.SearchStrategy[Event] = st.one_of(
     ),
     *(st.just(each(0.0, "ann", "so be it")) for each in _VERBS),
     st.just(PriorStored(0.0, CAPTURED)),
-    *(st.builds(each, st.just(0.0), _TARGETS) for each in (Touching, Restoring, RolledBack)),
+    *(st.builds(each, st.just(0.0), _TARGETS) for each in (Touching, Restoring, Restored, RolledBack)),
     *(st.just(each(0.0)) for each in (Applied, Expired, Recovered, Thawed)),
     st.just(Outdated(0.0, "b is started otherwise")),
     st.just(Frozen(0.0, "frozen until noon")),

@@ -382,7 +382,9 @@ class WorkflowOut(Model):
     waiting_for: Literal["approval", "decision", "freeze"] | None
     """What a person has to say before it goes on, or `freeze` where it goes on by itself when that is over."""
     drift: tuple[EditOut, ...]
-    """What somebody else has changed, for which it is held."""
+    """What somebody else has changed: for which it is held, or which a rollback has left so."""
+    unrestored: tuple[str, ...]
+    """Changed replicas that a rollback has not seen restored yet; after a take-over, those left to a person."""
     deadline: datetime | None
     """When patience with the present status ends."""
     plan: PlanOut | None
@@ -443,7 +445,8 @@ def _fields(rollout: Rollout) -> dict[str, object]:
         "fleet_percent": rollout.fleet_percent,
         "final_health_score": rollout.health,
         "waiting_for": "freeze" if rollout.frozen else _WAITING.get(rollout.phase),
-        "drift": tuple(EditOut(target=edit.target, differs=edit.differs) for edit in rollout.edits),
+        "drift": tuple(EditOut(target=edit.target, differs=edit.differs) for edit in rollout.edits or rollout.left),
+        "unrestored": rollout.unrestored,
         "deadline": instant_or_none(rollout.deadline_s),
         "plan": None if rollout.plan is None else PlanOut.of(rollout.plan),
         "approval": None if rollout.approval is None else ApprovalOut.of(rollout.approval),

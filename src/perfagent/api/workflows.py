@@ -94,3 +94,9 @@ async def abort_workflow(workflow_id: str, body: Said, rollouts: Rollouts) -> Wo
 async def promote_workflow(workflow_id: str, body: PromoteIn, rollouts: Rollouts) -> WorkflowOut:
     """Go on to the next stage without the judge. Safe to repeat when `stage` is given."""
     return WorkflowOut.of(rollouts.promote(workflow_id, body.who, body.why, percent=body.stage))
+
+
+@router.post("/{workflow_id}/take-over", responses=_VERB)
+async def take_over_workflow(workflow_id: str, body: Said, rollouts: Rollouts) -> WorkflowOut:
+    """End a rollback that cannot be done: a person sees to the replicas in `unrestored`. Safe to repeat."""
+    return WorkflowOut.of(rollouts.take_over(workflow_id, body.who, body.why))

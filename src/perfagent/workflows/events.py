@@ -224,15 +224,34 @@ class Restoring:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """These replicas read back as they were stored, byte for byte."""
+
+    at_s: float
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RolledBack:
-    """Every touched replica reads back as it was stored."""
+    """Every touched replica reads back as it was stored, but for those that somebody else has changed."""
 
     at_s: float
     unready: tuple[str, ...]
     """Restored replicas that did not become ready in time: they need a person."""
+    left: tuple[Edit, ...] = ()
+    """Replicas left as somebody else has set them."""
 
 
-Verb = Approved | Rejected | Paused | Resumed | Promoted | Aborted
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """A person sees to what is not restored yet."""
+
+    at_s: float
+    who: str
+    why: str
+
+
+Verb = Approved | Rejected | Paused | Resumed | Promoted | Aborted | TakenOver
 """What people do."""
 
 Event = (
@@ -256,6 +275,7 @@ Event = (
     | Stumbled
     | Recovered
     | Restoring
+    | Restored
     | RolledBack
 )
 

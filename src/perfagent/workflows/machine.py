@@ -2,7 +2,8 @@
 
 `step` never looks at the world and `due` never remembers anything, so a rollout that is read back from its journal
 after a crash goes on exactly where it was. The share widens only by a promote verdict or a person's promote, and
-whatever goes wrong once a replica may have been touched leads to a rollback, which nobody can pause.
+whatever goes wrong once a replica may have been touched leads to a rollback, which nobody can pause, and which ends
+only when it is done or a person takes it over.
 """
 
 from collections.abc import Iterable
@@ -41,10 +42,12 @@ from perfagent.workflows.events import (
     Rejected,
     Requested,
     Restore,
+    Restored,
     Restoring,
     Resumed,
     RolledBack,
     Stumbled,
+    TakenOver,
     Thawed,
     Touching,
     Watch,
@@ -116,6 +119,8 @@ def repeats(rollout: Rollout, event: Event) -> bool:
             return rollout.phase is Phase.REJECTED
         case Aborted():
             return rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
+        case TakenOver():
+            return rollout.phase is Phase.FAILED and bool(rollout.touched)
         case Paused():
             return rollout.phase is Phase.HELD and not rollout.frozen
         case Resumed():
@@ -309,9 +314,18 @@ def _rolling_back(rollout: Rollout, event: Event) -> Rollout:
         case Restoring(at_s, targets):
             begun = (*rollout.restoring, *(target for target in targets if target not in rollout.restoring))
             return replace(rollout, restoring=begun, restoring_at_s=at_s)
-        case RolledBack(_, unready):
+        case Restored(_, targets) if set(targets) <= set(rollout.touched):
+            done = (*rollout.restored, *(target for target in targets if target not in rollout.restored))
+            return replace(rollout, restored=done)
+        case RolledBack(_, unready, left):
             warning = f"; not ready again, look at: {', '.join(unready)}" if unready else ""
-            return replace(rollout, phase=Phase.ROLLED_BACK, reason=rollout.reason + warning)
+            kept = f"; left as somebody else has set them: {', '.join(map(str, left))}" if left else ""
+            return replace(rollout, phase=Phase.ROLLED_BACK, left=left, reason=rollout.reason + kept + warning)
+        case TakenOver(_, who, why):
+            ended = replace(rollout, phase=Phase.FAILED)
+            rest = f"not seen restored: {', '.join(ended.unrestored)}" if ended.unrestored else "all were restored"
+            trouble = f" ({rollout.trouble})" if rollout.trouble else ""
+            return replace(ended, reason=f"{rollout.reason}; taken over by {who}: {why}; {rest}{trouble}")
         case _:
             return _nothing_follows(rollout, event)
 

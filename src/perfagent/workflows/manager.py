@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from secrets import token_hex
 
-from perfagent.domain.errors import AgentError, BadAnswer, Conflict, IllegalTransition, NotFound
+from perfagent.domain.errors import AgentError, BadAnswer, Conflict, IllegalTransition, InvalidInput, NotFound
 from perfagent.ports import Journal, Recorded
 from perfagent.workflows.codec import decode, encode
 from perfagent.workflows.effects import Effects
@@ -26,6 +26,7 @@ from perfagent.workflows.events import (
     Requested,
     Resumed,
     Stumbled,
+    TakenOver,
     Verb,
 )
 from perfagent.workflows.leadership import Leadership
@@ -121,7 +122,8 @@ class Manager:
     def approve(self, rollout_id: str, who: str, why: str, plan_hash: str | None = None) -> Rollout:
         """Agree to the plan with this hash; None means the present one.
 
-        Like every verb: safe to repeat, and raises `NotFound`, or `IllegalTransition` where it does not apply.
+        Like every verb: safe to repeat, and raises `NotFound`, `InvalidInput` without who or why, or
+        `IllegalTransition` where it does not apply.
         """
 
         def approval(rollout: Rollout) -> Verb:
@@ -152,6 +154,10 @@ class Manager:
     def abort(self, rollout_id: str, who: str, why: str) -> Rollout:
         """Put everything back as it was, and stop."""
         return self._say(rollout_id, lambda _: Aborted(self._clock.now(), who, why))
+
+    def take_over(self, rollout_id: str, who: str, why: str) -> Rollout:
+        """End a rollback that cannot be done: whoever says so sees to the replicas that are not restored."""
+        return self._say(rollout_id, lambda _: TakenOver(self._clock.now(), who, why))
 
     def promote(self, rollout_id: str, who: str, why: str, *, percent: int | None = None) -> Rollout:
         """Go on to the next stage without the judge.
@@ -219,11 +225,18 @@ class Manager:
         return event
 
     def _say(self, rollout_id: str, word: Callable[[Rollout], Verb | None]) -> Rollout:
-        """Journal what a person says to the rollout as it stands; where somebody was faster, as it stands then."""
+        """Journal what a person says to the rollout as it stands; where somebody was faster, as it stands then.
+
+        Raises `InvalidInput` where nobody says it, or not why.
+        """
         for _ in range(MOST_TRIES):
             rollout = self.get(rollout_id)
             verb = word(rollout)
-            if verb is None or repeats(rollout, verb):
+            if verb is None:
+                return rollout
+            if not (verb.who.strip() and verb.why.strip()):
+                raise InvalidInput("whoever decides says who it is, and why")
+            if repeats(rollout, verb):
                 return rollout
             after = step(rollout, verb)
             try:

@@ -270,6 +270,10 @@ class Rollout:
     """Replicas whose restoration has begun."""
     restoring_at_s: float | None = None
     """When the rollback began, then when its latest replicas were begun with."""
+    restored: tuple[str, ...] = ()
+    """Replicas that were read back as they were stored."""
+    left: tuple[Edit, ...] = ()
+    """Replicas that the rollback left as somebody else has set them."""
     attempts: int = 0
     """Failures in a row of what is due."""
     retry_at_s: float = 0.0
@@ -311,7 +315,13 @@ class Rollout:
         """Share of the replicas that may run the change now."""
         if self.plan is None or self.phase is Phase.ROLLED_BACK:
             return 0.0
-        return 100 * len(self.touched) / len(self.plan.targets)
+        return 100 * (len(self.touched) - len(self.restored)) / len(self.plan.targets)
+
+    @property
+    def unrestored(self) -> tuple[str, ...]:
+        """Touched replicas that a rollback has not seen restored; what a person took over, where one did."""
+        undone = self.phase in (Phase.ROLLING_BACK, Phase.FAILED)
+        return tuple(target for target in self.touched if undone and target not in self.restored)
 
     @property
     def frozen(self) -> bool:

@@ -11,7 +11,7 @@ from perfagent.domain.errors import ActuatorFailed, Unavailable
 from perfagent.domain.knob import LaunchConfig
 from perfagent.ports import Actuator
 from perfagent.workflows.differing import differing
-from perfagent.workflows.events import Applied, CanaryLost, Drifted, Expired, Restoring, RolledBack, Touching
+from perfagent.workflows.events import Applied, CanaryLost, Drifted, Expired, Restored, Restoring, RolledBack, Touching
 from perfagent.workflows.machine import overdue
 from perfagent.workflows.model import Captured, Edit, Rollout
 
@@ -104,16 +104,19 @@ async def watch(
 
 async def restore(
     rollout: Rollout, actuator: Actuator, targets: tuple[str, ...], now_s: float
-) -> Restoring | RolledBack | None:
+) -> Restoring | Restored | RolledBack | None:
     """Give these replicas their stored configuration back: those that are down at once, the others `max_unready` at a
     time, so that a rollback takes no more capacity away than the rollout did.
 
-    It is done when every one reads back as stored; for becoming ready again each has the plan's time and no more. One
-    that cannot be restored keeps no other from it. Raises `ActuatorFailed` when it is all that is left.
+    It is done when every one reads back as stored, or as somebody else has set it meanwhile; for becoming ready again
+    each has the plan's time and no more. One that cannot be restored keeps no other from it. Raises `ActuatorFailed`
+    when it is all that is left.
     """
     down: list[str] = []
     up: list[str] = []
+    restored: list[str] = []
     waiting: list[str] = []
+    left: list[Edit] = []
     troubles: list[str] = []
     found = await asyncio.gather(*(_put_back(rollout, actuator, target) for target in targets), return_exceptions=True)
     for target_id, answer in zip(targets, found, strict=True):
@@ -122,10 +125,16 @@ async def restore(
                 troubles.append(f"{target_id}: {answer}")
             case BaseException():
                 raise answer
+            case Edit():
+                left.append(answer)
             case (False, ready):
                 (up if ready else down).append(target_id)
-            case (True, False):
-                waiting.append(target_id)
+            case (True, ready):
+                restored.append(target_id)
+                waiting += [] if ready else [target_id]
+    fresh = tuple(target_id for target_id in restored if target_id not in rollout.restored)
+    if fresh:
+        return Restored(now_s, fresh)
     pace, begun_s = rollout.planned.pace, rollout.restoring_at_s
     late = begun_s is not None and now_s >= begun_s + pace.ready_timeout_s
     room = pace.max_unready if late else max(0, pace.max_unready - len(waiting) - len(down))
@@ -133,19 +142,37 @@ async def restore(
         return Restoring(now_s, (*down, *up[:room]))
     if troubles:
         raise ActuatorFailed("; ".join(troubles))
-    return None if up or (waiting and not late) else RolledBack(now_s, tuple(waiting))
+    return None if up or (waiting and not late) else RolledBack(now_s, tuple(waiting), tuple(left))
 
 
-async def _put_back(rollout: Rollout, actuator: Actuator, target_id: str) -> tuple[bool, bool]:
-    """Whether a replica runs as it was stored, which it is told to once its restoration has begun, and is ready."""
-    target, prior = rollout.planned.target(target_id), rollout.captured_of(target_id).prior
-    restored = await actuator.read(target) == prior
+async def _put_back(rollout: Rollout, actuator: Actuator, target_id: str) -> tuple[bool, bool] | Edit:
+    """Whether a replica runs as it was stored, which it is told to once its restoration has begun, and is ready; or how
+    somebody else has set it, which is left so."""
+    plan, target, stored = rollout.planned, rollout.planned.target(target_id), rollout.captured_of(target_id)
+    running = await actuator.read(target)
+    if _elses(rollout, stored, running):
+        return Edit(target_id, differing(plan.engine, plan.release, running, stored.prior))
+    restored = running == stored.prior
     if not restored and target_id in rollout.restoring:
-        await actuator.apply(target, prior)
-        if await actuator.read(target) != prior:
-            raise ActuatorFailed("it was told to, but does not run as it was stored")
+        await actuator.apply(target, stored.prior)
+        running = await actuator.read(target)
+        if running != stored.prior:
+            how = differing(plan.engine, plan.release, running, stored.prior)
+            raise ActuatorFailed(f"it was told to, but does not run as it was stored: {how}")
         restored = True
     try:
         return restored, await actuator.ready(target)
     except ActuatorFailed:
         return restored, False
+
+
+def _elses(rollout: Rollout, stored: Captured, running: LaunchConfig) -> bool:
+    """Whether what a replica runs with in a rollback is surely somebody else's.
+
+    That is so where it was seen to run the change and its restoration has not begun, or where it was seen restored.
+    Anything else may be what the rollout itself has left, and a rollback that leaves that would be none.
+    """
+    if running in (stored.prior, stored.desired):
+        return False
+    seen = stored.target in rollout.confirmed and stored.target not in rollout.restoring
+    return seen or stored.target in rollout.restored

@@ -32,12 +32,15 @@ from perfagent.workflows.events import (
     Probed,
     Promoted,
     Recovered,
+    Rejected,
     Requested,
     Restore,
+    Restored,
     Restoring,
     Resumed,
     RolledBack,
     Stumbled,
+    TakenOver,
     Thawed,
     Touching,
     Watch,
@@ -86,7 +89,9 @@ def expected_next(rollout: Rollout, plan: Plan) -> Event | None:
         case Watch() if rollout.frozen:
             return Thawed(0.0)
         case Restore(targets):
-            return Restoring(0.0, targets) if targets != rollout.restoring else RolledBack(0.0, ())
+            if set(targets) != set(rollout.restoring):
+                return Restoring(0.0, targets)
+            return Restored(0.0, targets) if set(targets) != set(rollout.restored) else RolledBack(0.0, ())
         case _:
             return Approved(0.0, "ann", "fine", plan.hash)
 
@@ -161,13 +166,35 @@ def test_nothing_is_touched_before_it_is_stored_and_what_was_touched_stays_known
 
 
 @given(histories())
-def test_what_was_touched_is_never_left_behind_by_a_failure(events: tuple[Event, ...]) -> None:
+def test_what_was_touched_is_never_left_behind_by_a_failure_but_for_who_takes_over(events: tuple[Event, ...]) -> None:
     rollout = fold("r1", events)
     if rollout.phase in (Phase.FAILED, Phase.REJECTED):
-        assert rollout.touched == ()
+        assert bool(rollout.touched) is isinstance(events[-1], TakenOver)
+        assert set(rollout.unrestored) == set(rollout.touched) - set(rollout.restored)
     if rollout.phase is Phase.ROLLED_BACK:
         restored = any(isinstance(event, RolledBack) for event in events)
         assert restored == bool(rollout.touched)
+
+
+@given(histories())
+def test_a_rollback_ends_only_when_it_is_done_or_taken_over(events: tuple[Event, ...]) -> None:
+    for before, event, after in along(events):
+        if before.phase is Phase.ROLLING_BACK and after.phase is not Phase.ROLLING_BACK:
+            assert isinstance(event, RolledBack | TakenOver)
+        assert set(after.restored) <= set(after.touched)
+        assert after.restored[: len(before.restored)] == before.restored
+
+
+@given(histories(), st.sampled_from([Approved, Rejected, Paused, Resumed, Promoted, Aborted, TakenOver]))
+def test_whatever_a_person_says_may_be_said_twice(events: tuple[Event, ...], kind: type) -> None:
+    rollout = fold("r1", events)
+    more = (PLAN.hash,) if kind is Approved else ()
+    word = kind(0.0, "ann", "so be it", *more)
+    try:
+        after = step(rollout, word)
+    except IllegalTransition:
+        return
+    assert repeats(after, word)
 
 
 @given(histories(), story_events)
@@ -218,6 +245,22 @@ def test_a_rollback_goes_on_until_it_is_done_and_listens_to_nobody() -> None:
     for attempt in range(50):
         rollout = step(rollout, Stumbled(20.0 + attempt, "no connection"))
     assert due(rollout, 1e6) == Restore(("a",))
+
+
+def test_who_takes_a_rollback_over_is_told_what_is_left() -> None:
+    promoted = at(*TO_MONITORING, judged(Verdict.PROMOTE, at_s=700.0), Touching(701.0, ("b",)))
+    back = step(step(promoted, Aborted(702.0, "ann", "enough")), Restored(703.0, ("a",)))
+    assert back.fleet_percent == 25.0
+    stuck = step(back, Stumbled(704.0, "b: no connection"))
+    word = TakenOver(705.0, "bob", "its machine burnt down")
+    over = step(stuck, word)
+    assert (over.phase, over.unrestored) == (Phase.FAILED, ("b",))
+    assert over.reason == (
+        "aborted by ann: enough; taken over by bob: its machine burnt down; not seen restored: b (b: no connection)"
+    )
+    assert not over.active
+    with pytest.raises(IllegalTransition):
+        step(promoted, word)
 
 
 def test_failures_are_tried_again_later_and_later_but_at_least_every_minute() -> None:
