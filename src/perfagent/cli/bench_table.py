@@ -103,6 +103,41 @@ def judge_table(data: dict[str, Any]) -> None:
     out.print(rules)
 
 
+def rollout_table(data: dict[str, Any]) -> None:
+    """How rollouts of each kind of change ended, and whether anything happened that must not."""
+    out.print(
+        f"{data['rollouts']} rollouts on emulated fleets, seed {data['seed']}; percent of those begun", style="bold"
+    )
+    told = Table(box=None, header_style="dim")
+    for column in (
+        "change", "", "rollouts", "refused", "rolled back", "at", "held", "at", "promoted",
+        "stopped at the first stage", "minutes", "replica-minutes changed", "at most",
+    ):  # fmt: skip
+        told.add_column(column)
+    for row in [{"kind": "all"} | row for row in data["truths"]] + data["kinds"]:
+        figures = (row[name] for name in ("minutes_median", "changed_min_median", "changed_min_most"))
+        told.add_row(
+            row["kind"],
+            row["truth"],
+            str(row["rollouts"]),
+            str(row["refused"]),
+            _percent(row["rolled_back"]),
+            _at(row["rolled_back_at"]),
+            _percent(row["held"]),
+            _at(row["held_at"]),
+            *(_percent(row[name]) for name in ("promoted", "stopped_first")),
+            *("–" if figure is None else f"{figure:.0f}" for figure in figures),
+        )
+    out.print(told)
+    out.print(f"{data['deaths']} agents died on the way; left half applied: {data['half_applied']} rollouts")
+    for broken in data["broken"]:
+        out.print(f"must never happen, and did: {broken}", style="bold red")
+
+
+def _at(stages: dict[str, int]) -> str:
+    return ", ".join(f"{count} × {percent} %" for percent, count in stages.items()) or "–"
+
+
 def _percent(measured: dict[str, float | None]) -> str:
     value, low, high = (100 * (measured[name] or 0.0) for name in ("value", "low", "high"))
     return f"{value:.1f} ({low:.1f}–{high:.1f})"
