@@ -25,7 +25,7 @@ from perfagent.domain.verdict import (
 from perfagent.domain.window import Window, resets
 from perfagent.judge.compare import Figures, judge_metrics, worst_accepted
 from perfagent.judge.criteria import HARM_FLOOR, SHARES, judged
-from perfagent.judge.evidence import judge_share
+from perfagent.judge.evidence import NO_EVIDENCE, judge_share, restart_evidence
 from perfagent.judge.measure import Span
 from perfagent.judge.mix import easier, excuses, judge_mix, warm_from
 
@@ -107,10 +107,20 @@ def lost_replicas(
     return tuple(f"{each} vanished while it was observed" for each in sorted(canaries) if last_s.get(each, 0) < late_s)
 
 
-def restarted_replicas(canary: Sequence[Window], windows: Sequence[Span]) -> tuple[str, ...]:
-    """Canary replicas that restarted within the windows."""
-    inside = [window.between(windows[0][0], windows[-1][1]) for window in canary] if windows else []
-    return tuple(f"{each.target} restarted while it was observed" for each in inside if each and resets(each))
+def restarted_replicas(
+    baseline: Sequence[Window], canary: Sequence[Window], windows: Sequence[Span], starting: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Canary replicas that restarted within the windows, or are `starting` again at their end, where that speaks for
+    harm: of many replicas that are watched for long one restarts by itself now and then, as the others do."""
+    inside, others = (
+        [part for each in arm if windows and (part := each.between(windows[0][0], windows[-1][1])) is not None]
+        for arm in (canary, baseline)
+    )
+    found = [f"{each.target} restarted while it was observed" for each in inside if resets(each)]
+    found += [f"{each} is being started again" for each in starting]
+    seen_s, others_s = (sum(each.span_s for each in arm) for arm in (inside, others))
+    evidence = restart_evidence(len(found), seen_s, sum(map(resets, others)), others_s)
+    return tuple(found) if evidence > NO_EVIDENCE else ()
 
 
 def _verdict(

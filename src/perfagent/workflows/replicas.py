@@ -43,7 +43,7 @@ async def apply(
     return Expired(now_s) if overdue(rollout, now_s) else None
 
 
-async def watch(rollout: Rollout, actuator: Actuator, now_s: float, *, must_be_ready: bool) -> CanaryLost | None:
+async def watch(rollout: Rollout, actuator: Actuator, now_s: float) -> CanaryLost | None:
     """See that every touched replica still runs the change and has not failed. Raises `Unavailable`.
 
     Where a stage is still being applied, one that still runs its prior configuration is in order too.
@@ -54,12 +54,15 @@ async def watch(rollout: Rollout, actuator: Actuator, now_s: float, *, must_be_r
         if running != stored.desired and (rollout.applied_at_s is not None or running != stored.prior):
             return CanaryLost(now_s, target_id, CHANGED_BY_OTHERS)
         try:
-            ready = await actuator.ready(target)
+            await actuator.ready(target)
         except ActuatorFailed as error:
             return CanaryLost(now_s, target_id, f"failed with the change: {error}")
-        if must_be_ready and not ready:
-            return CanaryLost(now_s, target_id, "is not ready at the end of the observation")
     return None
+
+
+async def down(rollout: Rollout, actuator: Actuator) -> list[str]:
+    """The touched replicas that do not serve at the moment. Raises `Unavailable` or `ActuatorFailed`."""
+    return [each for each in rollout.touched if not await actuator.ready(rollout.planned.target(each))]
 
 
 async def restore(
