@@ -135,10 +135,8 @@ def _verdict(
     missing = (*unlike, *measured.restarted, *_reasons(judgements, Effectiveness.NO_DATA))
     if missing or not judgements:
         return Verdict.HOLD, missing or ("there is nothing to judge by",)
-    if rule is StageRule.NOT_INFERIOR:
-        doubts = _reasons(judgements, Effectiveness.UNCLEAR)
-    else:
-        doubts = tuple(judgement.reason for judgement in judgements if _looks_bad(judgement))
+    doubtful = {StageRule.NO_HARM: _unlikely, StageRule.NOT_INFERIOR: _unclear, StageRule.WATCH: _looks_bad}[rule]
+    doubts = tuple(judgement.reason for judgement in judgements if doubtful(judgement))
     if doubts:
         return Verdict.HOLD, doubts
     return Verdict.PROMOTE, tuple(judgement.reason for judgement in judgements)
@@ -146,6 +144,14 @@ def _verdict(
 
 def _reasons(judgements: Sequence[Judgement], result: Effectiveness) -> tuple[str, ...]:
     return tuple(judgement.reason for judgement in judgements if judgement.result is result)
+
+
+def _unlikely(judgement: Judgement) -> bool:
+    return not judgement.likely
+
+
+def _unclear(judgement: Judgement) -> bool:
+    return judgement.result is Effectiveness.UNCLEAR
 
 
 def _looks_bad(judgement: Judgement) -> bool:

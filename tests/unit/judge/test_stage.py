@@ -142,6 +142,24 @@ def test_what_is_not_proven_to_be_within_the_margin_is_held_at_the_half() -> Non
         assert decide(Measured(windows), LATENCY[:1], rule=rule, paired=True).verdict is expected
 
 
+@pytest.mark.parametrize(
+    ("ratio", "replicas", "expected"),
+    [
+        (1.0, (9, 1), Verdict.PROMOTE),
+        (1.1, (9, 1), Verdict.HOLD),
+        (1.1, (30, 10), Verdict.PROMOTE),
+        (0.8, (9, 1), Verdict.PROMOTE),
+    ],
+)
+def test_beyond_a_small_share_goes_what_is_likely_within_its_margin(
+    ratio: float, replicas: tuple[int, int], expected: Verdict
+) -> None:
+    windows = constant_windows([(Metric.TTFT, 1.0, ratio)], replicas=replicas)
+    verdict = decide(Measured(windows), LATENCY[:1], rule=StageRule.NO_HARM, paired=True, look=LOOK)
+    assert verdict.verdict is expected
+    assert again(verdict) == verdict
+
+
 def test_more_failing_requests_roll_back_though_latencies_are_fine() -> None:
     verdict = judged(fleet(4, failing={"r00": 0.05}), ["r00"], StageRule.NO_HARM)
     assert verdict.verdict is Verdict.ROLL_BACK
