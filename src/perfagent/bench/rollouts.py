@@ -102,7 +102,7 @@ class Ending:
 
 def play_all(seed: int, numbers: Sequence[int], *, workers: int | None = None) -> Iterator[Ending]:
     """The rollouts of these numbers; the same on any number of workers."""
-    return over_cores(partial(play, seed), numbers, few=0, workers=workers)
+    return over_cores(partial(play, seed), numbers, few=2, workers=workers)
 
 
 def play(seed: int, number: int) -> Ending:

@@ -9,6 +9,9 @@ from perfagent.bench.changes import KINDS, Truth
 from perfagent.bench.interval import share
 from perfagent.bench.rollouts import End, Ending
 
+GOAL_ROLLED_BACK = 0.05
+"""Of good changes, at most. All harmful ones should be stopped at the first stage."""
+
 
 def stops(endings: Sequence[Ending]) -> dict[str, Any]:
     """As JSON-ready data: each truth, each kind of change, and what must never happen."""
