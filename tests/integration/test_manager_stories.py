@@ -37,7 +37,7 @@ from perfagent.workflows.events import (
 from perfagent.workflows.leadership import LEASE_S, Fenced, Leadership
 from perfagent.workflows.machine import LONGEST_BACKOFF_S
 from perfagent.workflows.manager import LOOK_S
-from perfagent.workflows.model import Phase, Rollout
+from perfagent.workflows.model import Pace, Phase, Rollout
 from support.rollouts import BEFORE, MORE_AT_ONCE, START_S, World, max_num_seqs, request, service
 
 
@@ -429,15 +429,31 @@ async def test_a_canary_that_restarts_twice_while_nobody_looks_is_rolled_back(sa
     assert ended.reason.startswith("chat-0: 2 restarts of the canary in ")
 
 
-async def test_a_canary_that_is_down_when_the_judge_is_asked_is_rolled_back() -> None:
-    world = World()
+async def down_when_judged(world: World) -> Rollout:
+    """A rollout whose canary went down shortly before the judge is asked, and whose first verdict has just come."""
     rollout = await started(world, Phase.MONITORING)
-    await world.pass_time(320)
-    world.fleet.restart("chat-0")
     assert rollout.judge_at_s is not None
-    await world.clock.sleep(rollout.judge_at_s - world.clock.now())
-    ended = await world.run(world.manager(), rollout.id)
-    assert ended.reason == "chat-0: is not ready at the end of the observation"
+    await world.pass_time(rollout.judge_at_s - world.clock.now() - 10.0)
+    world.fleet.restart("chat-0")
+    return await world.run(world.manager(), rollout.id, until=lambda r: bool(r.history[0].looks) or not r.active)
+
+
+async def test_a_canary_that_is_being_started_again_when_the_judge_is_asked_is_no_proof_of_harm() -> None:
+    world = World()
+    seen = await down_when_judged(world)
+    assert (seen.phase, seen.extensions) == (Phase.MONITORING, 1)
+    assert seen.reason == "observing longer: chat-0 is being started again"
+    held = await world.run(world.manager(), seen.id, until=lambda r: r.phase is not Phase.MONITORING)
+    assert held.reason == "not enough evidence: chat-0 restarted while it was observed"
+
+
+async def test_a_canary_that_does_not_come_back_is_rolled_back() -> None:
+    world = World(pace=Pace(ready_timeout_s=500.0))
+    seen = await down_when_judged(world)
+    world.fleet.restart_takes("chat-0", 100_000.0)
+    ended = await world.run(world.manager(), seen.id)
+    assert ended.reason.startswith("chat-0 has been down for more than 8 minutes")
+    assert ended.phase is Phase.ROLLED_BACK
 
 
 async def test_a_canary_that_fails_while_it_is_observed_is_rolled_back() -> None:

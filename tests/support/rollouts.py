@@ -115,6 +115,10 @@ class FleetDouble:
         self._runs[target] = _Run(config or old.config, self._clock.now() + self._start_delay_s)
         self.most_down = max(self.most_down, sum(not self._serves(each) for each in self._runs))
 
+    def restart_takes(self, target: str, seconds: float) -> None:
+        """From now on, of a replica that is being started."""
+        self._runs[target].up_at_s = self._clock.now() + seconds
+
     def scrape(self) -> list[Snapshot]:
         """A page of every replica that serves."""
         return [self._page(target) for target in self._runs if self._serves(target) and target not in self.unscraped]

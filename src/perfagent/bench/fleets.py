@@ -108,18 +108,31 @@ class Fleet:
 
     def change(self, replicas: Sequence[int], at_min: int) -> None:
         """Restart these replicas with the change."""
+        self.restart(replicas, at_min)
+        for name, factor in zip(_LATENCIES, (self._effect.ttft, self._effect.itl), strict=True):
+            self.levels[name][at_min:, replicas] += np.log(factor)
+
+    def restart(self, replicas: Sequence[int], at_min: int) -> None:
+        """Draw part of what these replicas are for good anew."""
         kept, fresh = sqrt(1 - self.noise.redrawn), sqrt(self.noise.redrawn)
         redrawn = self._luck(lambda: self.noise.offset * self._rng.standard_normal(len(replicas)))
-        for name, factor in zip(_LATENCIES, (self._effect.ttft, self._effect.itl), strict=True):
+        for name in _LATENCIES:
             was = self._offset[name][replicas]
             now = kept * was + fresh * redrawn[name]
-            self.levels[name][at_min:, replicas] += now - was + np.log(factor)
+            self.levels[name][at_min:, replicas] += now - was
             self._offset[name][replicas] = now
+
+    def minute(self, minute: int) -> tuple[Array, Array, Array]:
+        """Of every replica the mean seconds to the first token, seconds between two tokens, and tokens of an answer."""
+        here, everybody = slice(minute, minute + 1), list(range(self.requests.shape[1]))
+        ttft = self._mean("ttft", TTFT_S, TTFT_SPREAD, 1, here, everybody)
+        itl = self._mean("itl", ITL_S, ITL_SPREAD, 2, here, everybody)
+        return ttft[0], itl[0], self._length(here, everybody)[0]
 
     def figures(self, metric: Metric, minutes: slice, replicas: Sequence[int]) -> tuple[Array, Array]:
         """(means, tokens per second or shares; the observations behind each) by minute and replica."""
         requests = self.requests[minutes, replicas]
-        length = TOKENS * np.exp(LENGTH_SPREAD * self._own[0][minutes, replicas])
+        length = self._length(minutes, replicas)
         if metric is Metric.GENERATION_TOKENS:
             return requests * length / 60, requests * length
         if metric is Metric.FAILED:
@@ -129,6 +142,10 @@ class Fleet:
         if metric is Metric.TTFT:
             return ttft, requests
         return (itl, requests * length) if metric is Metric.ITL else (ttft + length * itl, requests)
+
+    def _length(self, minutes: slice, replicas: Sequence[int]) -> Array:
+        tokens: Array = TOKENS * np.exp(LENGTH_SPREAD * self._own[0][minutes, replicas])
+        return tokens
 
     def _mean(self, name: str, usual: float, spread: float, row: int, minutes: slice, replicas: Sequence[int]) -> Array:
         log = self.levels[name][minutes, replicas] + spread * self._own[row][minutes, replicas]

@@ -14,17 +14,20 @@ from perfagent.bench import emulated, forecasts
 from perfagent.bench.accuracy import Compared, accuracy
 from perfagent.bench.evidence import needed
 from perfagent.bench.fleets import NOISES
-from perfagent.bench.judging import CELLS, play_all
+from perfagent.bench.judging import CELLS
+from perfagent.bench.judging import play_all as judge_all
 from perfagent.bench.outcome import Outcome
 from perfagent.bench.quiet import Run, Stretch, count, runs, watch_stretches
 from perfagent.bench.rates import rates
 from perfagent.bench.recorded import diagnose_recorded, labelled
+from perfagent.bench.rollouts import play_all as roll_all_out
 from perfagent.bench.scenario import Split
 from perfagent.bench.scenarios import diagnose_scenarios
 from perfagent.bench.score import by_agent, by_rules, score
+from perfagent.bench.stops import stops
 from perfagent.bench.tuners import methods as ways
 from perfagent.bench.tuning import better, solve_all
-from perfagent.cli.bench_table import forecasts_table, judge_table, table, tuning_table
+from perfagent.cli.bench_table import forecasts_table, judge_table, rollout_table, table, tuning_table
 from perfagent.cli.output import Exit, Format, emit, err, fail
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.incident import Incident
@@ -143,8 +146,22 @@ def judge(
     if unknown:
         raise fail(f"no fleets are called {', '.join(unknown)}", Exit.WRONG_USE)
     cells = [cell for cell in CELLS if not noise or cell.noise in noise]
-    found = [one for each in _watched(play_all(seed, fleets, cells), fleets, "fleets") for one in each]
+    found = [one for each in _watched(judge_all(seed, fleets, cells), fleets, "fleets") for one in each]
     emit({"seed": seed, "fleets": fleets} | rates(found), output, judge_table)
+
+
+@bench.command()
+def rollout(
+    rollouts: Annotated[int, typer.Option(min=1, max=100_000, help="How many are played.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same rollouts.")] = 0,
+    output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TABLE,
+) -> None:
+    """Roll good and harmful changes out on emulated fleets, with lost scrapes, restarts and agents that die."""
+    played = roll_all_out(seed, range(rollouts))
+    found = list(_watched(played, rollouts, "rollouts"))
+    emit(
+        {"seed": seed, "rollouts": rollouts} | stops(found) | {"each": list(map(asdict, found))}, output, rollout_table
+    )
 
 
 def scored(outcomes: list[Outcome], *, ablation: bool = False) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from perfagent.bench.accuracy import GOAL_HOLDS
+from perfagent.bench.stops import GOAL_ROLLED_BACK
 from perfagent.cli.output import out
 
 _SHOWN_CONFUSIONS = 8
@@ -101,6 +102,45 @@ def judge_table(data: dict[str, Any]) -> None:
     for rule in watched[0]["incumbents_rolled_back"] if watched else ():
         rules.add_row(rule, *(_percent(row["incumbents_rolled_back"][rule]) for row in watched))
     out.print(rules)
+
+
+def rollout_table(data: dict[str, Any]) -> None:
+    """How rollouts of each kind of change ended, and whether anything happened that must not."""
+    out.print(
+        f"{data['rollouts']} rollouts on emulated fleets, seed {data['seed']}; percent of those begun", style="bold"
+    )
+    told = Table(box=None, header_style="dim")
+    for column in (
+        "change", "rollouts", "refused", "rolled back", "held", "promoted", "stopped at the first stage",
+        "minutes", "replica-minutes changed", "at most",
+    ):  # fmt: skip
+        told.add_column(column)
+    for row in [{"kind": f"all {row['truth']}"} | row for row in data["truths"]] + data["kinds"]:
+        figures = (row[name] for name in ("minutes_median", "changed_min_median", "changed_min_most"))
+        told.add_row(
+            row["kind"],
+            str(row["rollouts"]),
+            str(row["refused"]),
+            *(_ended(row, end) for end in ("rolled_back", "held", "promoted")),
+            _percent(row["stopped_first"]),
+            *("–" if figure is None else f"{figure:.0f}" for figure in figures),
+        )
+    out.print(told)
+    good, harmful, _ = data["truths"]
+    out.print(
+        f"good changes rolled back: {_percent(good['rolled_back'])} %, goal at most {100 * GOAL_ROLLED_BACK:.0f} %"
+    )
+    out.print(f"harmful ones stopped at the first stage: {_percent(harmful['stopped_first'])} %, goal all of them")
+    out.print(f"{data['deaths']} agents died on the way; left half applied: {data['half_applied']} rollouts")
+    for broken in data["broken"]:
+        out.print(f"must never happen, and did: {broken}", style="bold red")
+
+
+def _ended(row: dict[str, Any], end: str) -> str:
+    """The share, and how many at which stage."""
+    share = row[end]["value"]
+    stages = ", ".join(f"{count} at {percent} %" for percent, count in row.get(f"{end}_at", {}).items())
+    return "–" if share is None else f"{100 * share:.0f}" + (f" ({stages})" if stages else "")
 
 
 def _percent(measured: dict[str, float | None]) -> str:

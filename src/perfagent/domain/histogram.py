@@ -104,8 +104,8 @@ class Histogram:
 def merge(histograms: Iterable[Histogram]) -> Histogram | None:
     """All observations together, on the edges that every histogram has (so shares stay exact); None for none."""
     parts = tuple(histograms)
-    if not parts:
-        return None
+    if len(parts) < 2:
+        return parts[0] if parts else None
     common = set(parts[0].edges).intersection(*(part.edges for part in parts[1:]))
     edges = tuple(edge for edge in parts[0].edges if edge in common)
     counts = tuple(sum(part.cumulative[part.edges.index(edge)] for part in parts) for edge in edges)

@@ -28,7 +28,7 @@ class StageRule(StrEnum):
     """What a stage has to show."""
 
     NO_HARM = "no_harm"
-    """A small share: no proven harm, and nothing that looks worse than accepted. It cannot prove more."""
+    """A small share: no proven harm, and likely within every margin. It can hardly prove more."""
     NOT_INFERIOR = "not_inferior"
     """From about half of the fleet on: every criterion is proven to be within its margin."""
     WATCH = "watch"
@@ -162,6 +162,8 @@ class Judgement:
     windows: int
     """Paired windows used."""
     reason: str
+    likely: bool = True
+    """Whether it is likely to be within its margin: no proof, but enough for a few more replicas."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ What more windows cannot average out is part of the variance, so one canary alon
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import exp, inf, log, sqrt
 from statistics import fmean
@@ -26,6 +26,10 @@ PROMOTE_ALPHA = 0.01
 HARM_ALPHA = 0.005
 """Of rollouts of changes that make no difference, at most so many are rolled back for a metric's sake: over all
 stages, metrics and looks. As much again is left to sudden harm (`evidence.py`): one in a hundred altogether."""
+
+WIDEN_ALPHA = 0.2
+"""Of changes that are just as much worse as accepted, so many go beyond a small share, over all looks at it. A
+convention: trials are planned to find four of five. Half of the fleet then has to prove what a small share cannot."""
 
 REDRAWN = 0.16
 """Share of the variance between replicas that a restart draws anew, on another core or with another heap. An
@@ -103,8 +107,11 @@ def judge_metrics(
     holds = holm(strengths, [boundary(PROMOTE_ALPHA / claims, look.planned) for claims in shared])
     within = sorted(range(len(criteria)), key=lambda place: -strengths[place])[:holds]
     return tuple(
-        _judged(each, found, figures, look, len(criteria), harm_floor=harm_floor, within=place in within)
-        for place, (each, found) in enumerate(zip(criteria, estimates, strict=True))
+        replace(
+            _judged(each, found, figures, look, len(criteria), harm_floor=harm_floor, within=place in within),
+            likely=strength >= widen_z(look),
+        )
+        for place, (each, found, strength) in enumerate(zip(criteria, estimates, strengths, strict=True))
     )
 
 
@@ -116,6 +123,11 @@ def harm_z(look: Look, metrics: int) -> float:
 def promote_z(look: Look) -> float:
     """How sure each look must be that a metric is within its margin."""
     return boundary(PROMOTE_ALPHA, look.planned)
+
+
+def widen_z(look: Look) -> float:
+    """How likely each look at a small share must make it that a metric is within its margin."""
+    return boundary(WIDEN_ALPHA, look.planned)
 
 
 def promote_spent(look: Look) -> float:

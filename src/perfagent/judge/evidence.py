@@ -41,6 +41,8 @@ Bets = tuple[float, ...]
 NO_BETS: Bets = (0.0,) * len(ODDS)
 CERTAIN = 1 / SUDDEN_ALPHA
 """An e-value from which on harm is certain."""
+NO_EVIDENCE = 1.0
+"""An e-value up to which chance explains as well what was seen."""
 
 
 def placed(bets: Bets, step: Step) -> Bets:

@@ -9,7 +9,7 @@ from math import exp, log, prod, sqrt
 from scipy.special import ndtr, ndtri, stdtrit
 
 from perfagent.domain.verdict import Criterion, Look, Outlook, Quiet, StageRule
-from perfagent.judge.compare import Estimate, estimated, harm_z, own_spread, promote_z, spread, worst_accepted
+from perfagent.judge.compare import Estimate, estimated, harm_z, own_spread, promote_z, spread, widen_z, worst_accepted
 from perfagent.judge.criteria import DEFAULT_MARGIN, HARM_FLOOR, judged
 from perfagent.judge.noise import noise_in
 
@@ -66,7 +66,8 @@ def _estimate(criterion: Criterion, quiet: Quiet, replicas: tuple[int, int], sec
 def _chance_to_pass(criterion: Criterion, found: Estimate, rule: StageRule, look: Look) -> float:
     """At the last look alone, which is the likeliest."""
     room = log(worst_accepted(criterion)) / sqrt(found.variance)
-    return float(ndtr(room - _quantile(found, promote_z(look)) if rule is StageRule.NOT_INFERIOR else room))
+    needed = {StageRule.NO_HARM: widen_z(look), StageRule.NOT_INFERIOR: promote_z(look), StageRule.WATCH: 0.0}[rule]
+    return float(ndtr(room - _quantile(found, needed)))
 
 
 def _quantile(found: Estimate, z: float) -> float:

@@ -68,7 +68,7 @@ def judge_recorded(seen: Recorded, criteria: Sequence[Criterion], rule: StageRul
         measure_stretches(*before, metrics, seen.past_s[0], stretch_s),
         quiet(logs([*old, *new], noisy, seen.past_s[0], stretch_s), stretch_s),
         lost_replicas(baseline, canary, spans, [window.target for window in seen.canary]),
-        restarted_replicas(canary, spans),
+        restarted_replicas(baseline, canary, spans),
     )
     return decide(measured, criteria, rule=rule, paired=bool(seen.baseline), look=look)
 

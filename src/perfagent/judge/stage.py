@@ -25,7 +25,7 @@ from perfagent.domain.verdict import (
 from perfagent.domain.window import Window, resets
 from perfagent.judge.compare import Figures, judge_metrics, worst_accepted
 from perfagent.judge.criteria import HARM_FLOOR, SHARES, judged
-from perfagent.judge.evidence import judge_share
+from perfagent.judge.evidence import NO_EVIDENCE, judge_share, restart_evidence
 from perfagent.judge.measure import Span
 from perfagent.judge.mix import easier, excuses, judge_mix, warm_from
 
@@ -107,10 +107,20 @@ def lost_replicas(
     return tuple(f"{each} vanished while it was observed" for each in sorted(canaries) if last_s.get(each, 0) < late_s)
 
 
-def restarted_replicas(canary: Sequence[Window], windows: Sequence[Span]) -> tuple[str, ...]:
-    """Canary replicas that restarted within the windows."""
-    inside = [window.between(windows[0][0], windows[-1][1]) for window in canary] if windows else []
-    return tuple(f"{each.target} restarted while it was observed" for each in inside if each and resets(each))
+def restarted_replicas(
+    baseline: Sequence[Window], canary: Sequence[Window], windows: Sequence[Span], starting: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Canary replicas that restarted within the windows, or are `starting` again at their end, where that speaks for
+    harm: of many replicas that are watched for long one restarts by itself now and then, as the others do."""
+    inside, others = (
+        [part for each in arm if windows and (part := each.between(windows[0][0], windows[-1][1])) is not None]
+        for arm in (canary, baseline)
+    )
+    found = [f"{each.target} restarted while it was observed" for each in inside if resets(each)]
+    found += [f"{each} is being started again" for each in starting]
+    seen_s, others_s = (sum(each.span_s for each in arm) for arm in (inside, others))
+    evidence = restart_evidence(len(found), seen_s, sum(map(resets, others)), others_s)
+    return tuple(found) if evidence > NO_EVIDENCE else ()
 
 
 def _verdict(
@@ -125,10 +135,8 @@ def _verdict(
     missing = (*unlike, *measured.restarted, *_reasons(judgements, Effectiveness.NO_DATA))
     if missing or not judgements:
         return Verdict.HOLD, missing or ("there is nothing to judge by",)
-    if rule is StageRule.NOT_INFERIOR:
-        doubts = _reasons(judgements, Effectiveness.UNCLEAR)
-    else:
-        doubts = tuple(judgement.reason for judgement in judgements if _looks_bad(judgement))
+    doubtful = {StageRule.NO_HARM: _unlikely, StageRule.NOT_INFERIOR: _unclear, StageRule.WATCH: _looks_bad}[rule]
+    doubts = tuple(judgement.reason for judgement in judgements if doubtful(judgement))
     if doubts:
         return Verdict.HOLD, doubts
     return Verdict.PROMOTE, tuple(judgement.reason for judgement in judgements)
@@ -136,6 +144,14 @@ def _verdict(
 
 def _reasons(judgements: Sequence[Judgement], result: Effectiveness) -> tuple[str, ...]:
     return tuple(judgement.reason for judgement in judgements if judgement.result is result)
+
+
+def _unlikely(judgement: Judgement) -> bool:
+    return not judgement.likely
+
+
+def _unclear(judgement: Judgement) -> bool:
+    return judgement.result is Effectiveness.UNCLEAR
 
 
 def _looks_bad(judgement: Judgement) -> bool:

@@ -101,11 +101,11 @@ class Effects:
                 event = await replicas.apply(rollout, self._actuator(rollout.planned), targets, now_s)
                 return (self._frozen(rollout.planned) or event) if isinstance(event, Touching) else event
             case Watch():
-                return await self._watch(rollout, must_be_ready=False) or self._thawed(rollout)
+                return await self._watch(rollout) or self._thawed(rollout)
             case Probe(targets):
-                return await self._watch(rollout, must_be_ready=False) or self._probe(rollout, targets)
+                return await self._watch(rollout) or self._probe(rollout, targets)
             case Judge():
-                return await self._watch(rollout, must_be_ready=True) or self._judge(rollout)
+                return await self._watch(rollout) or await self._judge(rollout)
             case Restore(targets):
                 return await replicas.restore(rollout, self._actuator(rollout.planned), targets, now_s)
             case Expire():
@@ -184,11 +184,11 @@ class Effects:
         scraped = self._scraped([target.id for target in plan.targets], start_s - width_s)
         return len(scraped) == len(plan.targets) and all(window.start_s <= start_s + width_s for window in scraped)
 
-    async def _watch(self, rollout: Rollout, *, must_be_ready: bool) -> CanaryLost | Drifted | None:
+    async def _watch(self, rollout: Rollout) -> CanaryLost | Drifted | None:
         if not rollout.touched:
             return None
-        now_s, actuator = self.clock.now(), self._actuator(rollout.planned)
-        lost = await replicas.watch(rollout, actuator, now_s, must_be_ready=must_be_ready)
+        now_s = self.clock.now()
+        lost = await replicas.watch(rollout, self._actuator(rollout.planned), now_s)
         if lost is not None or rollout.applied_at_s is None:
             return lost
         harm = self._sudden_harm(rollout, rollout.applied_at_s)
@@ -221,8 +221,12 @@ class Effects:
         requests = sum(sum(each.values()) for each in past)
         return {metric: (sum(each[metric] for each in past) + 1) / (requests + 2) for metric in SHARES}
 
-    def _judge(self, rollout: Rollout) -> Event:
+    async def _judge(self, rollout: Rollout) -> Event:
         plan, shown = rollout.planned, observation(rollout)
+        down = await replicas.down(rollout, self._actuator(plan))
+        starting = [each for each in down if self.history.since(each, self.clock.now() - plan.pace.ready_timeout_s)]
+        limit = f"{plan.pace.ready_timeout_s / 60:.0f} minutes"
+        gone = [f"{each} has been down for more than {limit}" for each in down if each not in starting]
         metrics = [criterion.metric for criterion in plan.criteria]
         start_s, end_s = shown.windows[0][0], shown.windows[-1][1]
         baseline, canary = self._scraped(shown.baseline, start_s), self._scraped(shown.canary, start_s)
@@ -232,8 +236,8 @@ class Effects:
             measure(baseline, canary, metrics, shown.windows),
             measure_stretches(*before, metrics, shown.past_s[0], stretch_s(plan.pace)),
             rollout.quiet,
-            lost_replicas(baseline, canary, shown.windows, shown.canary),
-            restarted_replicas(canary, shown.windows),
+            (*gone, *lost_replicas(baseline, canary, shown.windows, [t for t in shown.canary if t not in down])),
+            restarted_replicas(baseline, canary, shown.windows, starting),
         )
         verdict = decide(measured, plan.criteria, rule=shown.rule, paired=bool(shown.baseline), look=shown.look)
         observed = [part for window in canary if (part := window.between(start_s, end_s)) is not None]

@@ -80,9 +80,7 @@ async def apply(
     return Expired(now_s) if overdue(rollout, now_s) else None
 
 
-async def watch(
-    rollout: Rollout, actuator: Actuator, now_s: float, *, must_be_ready: bool
-) -> CanaryLost | Drifted | None:
+async def watch(rollout: Rollout, actuator: Actuator, now_s: float) -> CanaryLost | Drifted | None:
     """See that every replica runs as it was left, and that no touched one has failed. Raises `Unavailable`.
 
     What somebody else has changed is told once; whether it starts is not this rollout's concern.
@@ -94,12 +92,15 @@ async def watch(
         if any(edit.target == target_id for edit in drifted):
             continue
         try:
-            ready = await actuator.ready(rollout.planned.target(target_id))
+            await actuator.ready(rollout.planned.target(target_id))
         except ActuatorFailed as error:
             return CanaryLost(now_s, target_id, f"failed with the change: {error}")
-        if must_be_ready and not ready:
-            return CanaryLost(now_s, target_id, "is not ready at the end of the observation")
     return None
+
+
+async def down(rollout: Rollout, actuator: Actuator) -> list[str]:
+    """The touched replicas that do not serve at the moment. Raises `Unavailable` or `ActuatorFailed`."""
+    return [each for each in rollout.touched if not await actuator.ready(rollout.planned.target(each))]
 
 
 async def restore(

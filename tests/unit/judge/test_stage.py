@@ -38,7 +38,7 @@ def measured(windows: dict[str, Window], canaries: list[str], *, past: dict[str,
         measure_stretches(others, same, metrics, -PAST_S, STRETCH_S) if past else (),
         quiet(logs(list(past.values()), metrics, -PAST_S, STRETCH_S), STRETCH_S) if past else quiet({}, STRETCH_S),
         lost_replicas(baseline, canary, SPANS, canaries),
-        restarted_replicas(canary, SPANS),
+        restarted_replicas(baseline, canary, SPANS),
     )
 
 
@@ -142,6 +142,24 @@ def test_what_is_not_proven_to_be_within_the_margin_is_held_at_the_half() -> Non
         assert decide(Measured(windows), LATENCY[:1], rule=rule, paired=True).verdict is expected
 
 
+@pytest.mark.parametrize(
+    ("ratio", "replicas", "expected"),
+    [
+        (1.0, (9, 1), Verdict.PROMOTE),
+        (1.1, (9, 1), Verdict.HOLD),
+        (1.1, (30, 10), Verdict.PROMOTE),
+        (0.8, (9, 1), Verdict.PROMOTE),
+    ],
+)
+def test_beyond_a_small_share_goes_what_is_likely_within_its_margin(
+    ratio: float, replicas: tuple[int, int], expected: Verdict
+) -> None:
+    windows = constant_windows([(Metric.TTFT, 1.0, ratio)], replicas=replicas)
+    verdict = decide(Measured(windows), LATENCY[:1], rule=StageRule.NO_HARM, paired=True, look=LOOK)
+    assert verdict.verdict is expected
+    assert again(verdict) == verdict
+
+
 def test_more_failing_requests_roll_back_though_latencies_are_fine() -> None:
     verdict = judged(fleet(4, failing={"r00": 0.05}), ["r00"], StageRule.NO_HARM)
     assert verdict.verdict is Verdict.ROLL_BACK
@@ -160,6 +178,23 @@ def test_a_canary_that_restarts_while_it_is_observed_is_not_promoted() -> None:
     assert verdict.verdict is Verdict.HOLD
     assert verdict.reasons[0] == "r00 restarted while it was observed"
     assert again(verdict) == verdict
+
+
+def watched(target: str, *, restarts: bool = False) -> Window:
+    """A replica over half an hour."""
+    seen = [Snapshot(target, "vllm", at_s, started_at_s=900.0 if restarts and at_s else 0.0) for at_s in (0.0, 1800.0)]
+    return Window(tuple(seen))
+
+
+def test_one_restart_of_many_canaries_where_others_restart_as_well_is_what_chance_makes() -> None:
+    one, another, other = (watched(target, restarts=True) for target in ("a", "b", "z"))
+    many, spans = [watched(f"r{k}") for k in range(20)], [(0.0, 1800.0)]
+    assert restarted_replicas([other, *many], [one, *many], spans) == ()
+    assert restarted_replicas(many, [one], spans) == ("a restarted while it was observed",)
+    assert len(restarted_replicas([other, *many], [one, another, *many], spans)) == 2
+    starting = ["c"]
+    assert restarted_replicas([other, *many], many, spans, starting) == ()
+    assert restarted_replicas(many, [], spans, starting) == ("c is being started again",)
 
 
 def test_a_baseline_replica_that_restarts_is_no_harm() -> None:

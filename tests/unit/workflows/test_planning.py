@@ -269,6 +269,6 @@ def test_a_plan_that_cannot_decide_is_refused_with_what_would_help() -> None:
     plan = planned(request(), of=service(2))
     check_decidable(replace(plan, outlook=foreseen(plan, restless(0.01))))
     check_decidable(replace(plan, outlook=foreseen(plan, NO_PAST)))
-    with pytest.raises(InvalidInput, match=r"cannot decide: at 50 % .* monitor longer, or promote by hand"):
+    with pytest.raises(InvalidInput, match=r"cannot decide: at 10 % .* monitor longer, or promote by hand"):
         check_decidable(replace(plan, effects=(), outlook=foreseen(plan, restless(1.0))))
     check_decidable(replace(plan, effects=PROPOSAL.effects, outlook=foreseen(plan, restless(1.0))))
