@@ -12,6 +12,7 @@ from perfagent.cli.output import out
 from perfagent.cli.predict import predict
 from perfagent.cli.record import record
 from perfagent.cli.serve import serve
+from perfagent.cli.stop import stop
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,6 +25,7 @@ app.command()(predict)
 app.command()(judge)
 app.command()(record)
 app.command()(serve)
+app.command()(stop)
 app.command()(emulate)
 app.add_typer(bench, name="bench")
 

@@ -1,4 +1,4 @@
-"""What an engine said: kept in two files of bounded size, and its last words for people."""
+"""What an engine said: kept in two files, of bounded size while an agent acts, and its last words for people."""
 
 import os
 import shutil
