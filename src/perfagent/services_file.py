@@ -73,13 +73,13 @@ class ServiceEntry(ServiceIn):
             raise ValueError("with `process` the actuator is `process`, and `flags` stand beside its command")
         return self
 
-    def declared(self, service_id: str) -> tuple[Service, tuple[Engine, ...]]:
-        """The service and the processes of its replicas, if it has any. Raises `InvalidInput`."""
+    def declared(self, service_id: str, folder: Path) -> tuple[Service, tuple[Engine, ...]]:
+        """The service, and the processes of its replicas, which start in this folder. Raises `InvalidInput`."""
         if self.process is None:
             return self.service(service_id), ()
         urls = tuple(f"http://127.0.0.1:{each.port}" for each in self.process.replicas)
         plain = self.model_copy(update={"targets": urls, "actuator": PROCESS, "flags": self.process.flags})
-        return plain.service(service_id), tuple(_engines(service_id, self.engine.value, self.process))
+        return plain.service(service_id), tuple(_engines(service_id, self.engine.value, self.process, folder))
 
 
 class File(Model):
@@ -122,11 +122,11 @@ def read_services(path: Path) -> Declared:
     except ValidationError as error:
         said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise InvalidInput(f"{path}: {said}") from None
-    both = [entry.declared(service_id) for service_id, entry in file.services.items()]
+    both = [entry.declared(service_id, path.parent.absolute()) for service_id, entry in file.services.items()]
     return Declared(tuple(service for service, _ in both), tuple(engine for _, engines in both for engine in engines))
 
 
-def _engines(service_id: str, engine: str, entry: ProcessEntry) -> Iterator[Engine]:
+def _engines(service_id: str, engine: str, entry: ProcessEntry, folder: Path) -> Iterator[Engine]:
     inherited: Mapping[str, str] = {name: os.environ[name] for name in entry.inherit if name in os.environ}
     for each in entry.replicas:
         yield engine_process(
@@ -135,6 +135,7 @@ def _engines(service_id: str, engine: str, entry: ProcessEntry) -> Iterator[Engi
             entry.command,
             entry.flags,
             {**inherited, **entry.env, **each.env},
+            folder=folder,
             cores=each.cores,
             supervise=entry.supervise,
             drain_s=entry.drain_s,

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from perfagent.actuators.process import proc
-from perfagent.actuators.process.record import Life
+from perfagent.actuators.process.record import Life, Record
 from perfagent.actuators.process.supervisor import CRASH_LOOP
 from perfagent.domain.errors import ActuatorFailed
 from perfagent.domain.knob import LaunchConfig
@@ -34,6 +34,7 @@ async def test_an_engine_gets_exactly_the_words_and_the_environment_it_was_given
         assert life is not None
         assert proc.argv(life.process)[-len(flags) :] == flags
         assert dict(proc.environment(life.process)) == env
+        assert Path(f"/proc/{life.process.pid}/cwd").readlink() == one.folder
         assert await agent.actuator.read(one.target) == LaunchConfig(flags)
 
 
@@ -184,8 +185,7 @@ async def test_a_number_that_belongs_to_another_process_now_is_not_taken_for_the
         stranger = proc.identify(os.getpid())
         assert stranger is not None
         recycled = Life(replace(stranger, started=stranger.started - 1), one.launch, ordered=True, served=True)
-        await agent.actuator.apply(one.target, LaunchConfig(("--a",)))
-        agent.records.save(one.name, replace(agent.record(one), life=recycled))
+        agent.records.save(one.name, Record(one.launch, recycled))
         agent.supervise()
         await agent.until_ready(one)
         assert agent.pid(one) != os.getpid()

@@ -33,7 +33,7 @@ def free_port() -> int:
 def fake(*flags: str, port: int | None = None, env: dict[str, str] | None = None, **more: object) -> Engine:
     """A replica of the service `chat` whose program is the fake engine."""
     target = replica("chat", f"http://127.0.0.1:{port or free_port()}")
-    return engine_process(target, "vllm", FAKE, flags, env or {}, **more)  # type: ignore[arg-type]
+    return engine_process(target, "vllm", FAKE, flags, env or {}, folder=Path(fake_engine.__file__).parent, **more)  # type: ignore[arg-type]
 
 
 @dataclass

@@ -50,6 +50,7 @@ def test_services_and_how_their_engines_are_started(tmp_path: Path, monkeypatch:
     assert dict(second.env)["WHO"] == "second"
     assert second.cores == (1, 2)
     assert first.target == chat.targets[0]
+    assert first.folder == tmp_path
 
 
 @pytest.mark.parametrize(

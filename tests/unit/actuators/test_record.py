@@ -33,6 +33,13 @@ def test_a_record_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         Records(tmp_path / "file").save("chat-1", Record(LAUNCH))
 
 
+def test_what_answers_after_it_failed_to_start_has_nothing_against_it_any_more() -> None:
+    failed = Record(LAUNCH, LIFE, (1.0, 2.0), "it died", failed_to_start=True)
+    assert failed.answered() == Record(LAUNCH, LIFE)
+    died = Record(LAUNCH, LIFE, (1.0, 2.0), "it died")
+    assert died.answered() == Record(LAUNCH, LIFE, (1.0, 2.0))
+
+
 def test_something_else_wanted_has_not_failed_yet() -> None:
     failed = Record(LAUNCH, LIFE, (1.0,), "it died", failed_to_start=True)
     assert failed.changed(LaunchConfig()) == Record(LaunchConfig(), LIFE)

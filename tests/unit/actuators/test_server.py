@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import httpx
 import pytest
 import respx
@@ -9,7 +11,7 @@ from perfagent.collectors.http import HttpScraper
 from perfagent.domain.service import replica
 
 URL = "http://127.0.0.1:8101"
-ONE = engine_process(replica("chat", URL), "vllm", ("vllm", "{port}"), (), {})
+ONE = engine_process(replica("chat", URL), "vllm", ("vllm", "{port}"), (), {}, folder=Path("/"))
 
 
 @respx.mock

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from perfagent import engines
@@ -27,6 +28,8 @@ class Engine:
     """How it is started the first time."""
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """The other variables of its environment. They may hold secrets, so they are kept nowhere else."""
+    folder: Path = Path("/")
+    """Where it is started: what relative paths of the command are relative to."""
     cores: tuple[int, ...] = ()
     """The processor cores that it may use; all of them where none is named."""
     supervise: bool = True
@@ -80,6 +83,7 @@ def engine_process(
     flags: Sequence[str],
     env: Mapping[str, str],
     *,
+    folder: Path,
     cores: Sequence[int] = (),
     supervise: bool = True,
     drain_s: float = 60.0,
@@ -99,6 +103,7 @@ def engine_process(
         command=tuple(word.replace(PORT, str(port)) for word in command),
         launch=LaunchConfig(tuple(flags), tuple(pair for pair in env.items() if pair[0] in names)),
         env=tuple(pair for pair in env.items() if pair[0] not in names),
+        folder=folder,
         cores=tuple(cores),
         supervise=supervise,
         drain_s=drain_s,

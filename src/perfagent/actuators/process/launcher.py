@@ -14,7 +14,7 @@ NOT_FOUND = 127
 
 
 def main() -> None:
-    """Wait for the order (one line of JSON: `argv`, `env`, `cores`) and run it in this process's place."""
+    """Wait for the order (one line of JSON: `argv`, `env`, `folder`, `cores`) and run it in this process's place."""
     line = sys.stdin.buffer.readline()
     if not line.endswith(b"\n"):
         return
@@ -24,6 +24,7 @@ def main() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     argv = order["argv"]
     try:
+        os.chdir(order["folder"])
         if order["cores"]:
             os.sched_setaffinity(0, order["cores"])
         os.execvpe(argv[0], argv, order["env"])  # noqa: S606 - no shell is the point

@@ -88,11 +88,15 @@ class Waiting:
     process: Identity
     _order: int
 
-    def go(self, command: Sequence[str], env: Sequence[tuple[str, str]], cores: Sequence[int]) -> None:
+    def go(self, command: Sequence[str], env: Sequence[tuple[str, str]], folder: Path, cores: Sequence[int]) -> None:
         """Let it become the engine. One that has died meanwhile stays dead."""
-        line = json.dumps({"argv": list(command), "env": dict(env), "cores": list(cores)}) + "\n"
+        order = {"argv": list(command), "env": dict(env), "folder": str(folder), "cores": list(cores)}
         with suppress(BrokenPipeError), os.fdopen(self._order, "wb") as pipe:
-            pipe.write(line.encode())
+            pipe.write(json.dumps(order).encode() + b"\n")
+
+    def drop(self) -> None:
+        """Let it end without having become anything."""
+        os.close(self._order)
 
 
 def launch(log: Path) -> Waiting:

@@ -48,7 +48,8 @@ class Record:
         """The same once its process has answered."""
         if self.life is None:
             return self
-        return replace(self, life=replace(self.life, served=True), failure="", failed_to_start=False)
+        deaths = () if self.failed_to_start else self.deaths  # what kept it from starting is gone
+        return Record(self.wanted, replace(self.life, served=True), deaths)
 
     def ordered(self) -> "Record":
         """The same once its process was told to become the engine."""

@@ -15,6 +15,7 @@ from perfagent.actuators.process import log, proc
 from perfagent.actuators.process.engine import Engine
 from perfagent.actuators.process.record import Life, Record, Records
 from perfagent.actuators.process.server import answers, idle, port_is_free
+from perfagent.domain.errors import AgentError
 from perfagent.ports import Clock, Scraper
 
 LOOK_S = 0.5
@@ -123,8 +124,12 @@ class Supervisor:
             self._fail(engine, record, f"cannot be started: {error.strerror}", started=False)
             return
         begun = replace(record, life=Life(waiting.process, record.wanted))
-        self._records.save(engine.name, begun)
-        waiting.go(engine.argv(record.wanted), engine.environment(record.wanted), engine.cores)
+        try:
+            self._records.save(engine.name, begun)
+        except AgentError:
+            waiting.drop()
+            raise
+        waiting.go(engine.argv(record.wanted), engine.environment(record.wanted), engine.folder, engine.cores)
         self._records.save(engine.name, begun.ordered())
         _LOG.info("%s is started (process %d)", engine.target.id, waiting.process.pid)
 
