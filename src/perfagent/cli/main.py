@@ -5,6 +5,7 @@ import typer
 from perfagent import __version__
 from perfagent.cli.bench import bench
 from perfagent.cli.demo import demo
+from perfagent.cli.demo_vllm import demo_vllm
 from perfagent.cli.diagnose import diagnose
 from perfagent.cli.emulate import emulate
 from perfagent.cli.judge import judge
@@ -20,6 +21,7 @@ app = typer.Typer(
     help="Finds what holds a language-model server back, proposes the flags to change, and rolls the change out.",
 )
 app.command()(demo)
+app.command()(demo_vllm)
 app.command()(diagnose)
 app.command()(predict)
 app.command()(judge)
