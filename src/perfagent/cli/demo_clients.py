@@ -5,7 +5,7 @@ does not come in time.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -28,6 +28,7 @@ KEPT = 20_000
 class Answer:
     """What one client saw."""
 
+    address: str
     sent_s: float
     first_s: float | None = None
     last_s: float | None = None
@@ -104,10 +105,11 @@ class Clients:
         served = sum(answer.ended == "served" for answer in self.answers[before:])
         return served / (self.clock.monotonic() - start_s)
 
-    def seen(self, seconds: float) -> Seen:
-        """What happened to clients in the last seconds."""
-        now_s = self.clock.monotonic()
-        lately = [each for each in self.answers if each.sent_s >= now_s - seconds]
+    def seen(self, seconds: float, addresses: Collection[str] | None = None) -> Seen:
+        """What happened in the last seconds to clients, of these replicas or of all."""
+        since_s = self.clock.monotonic() - seconds
+        chosen = (each for each in self.answers if addresses is None or each.address in addresses)
+        lately = [each for each in chosen if each.sent_s >= since_s]
         firsts = [each.first_s - each.sent_s for each in lately if each.first_s is not None]
         served = [each for each in lately if each.ended == "served" and each.first_s and each.last_s]
         gaps = sum(each.tokens - 1 for each in served)
@@ -123,7 +125,7 @@ class Clients:
         )
 
     async def _ask(self, address: str) -> None:
-        answer = Answer(self.clock.monotonic())
+        answer = Answer(address, self.clock.monotonic())
         self.answers.append(answer)
         try:
             async with asyncio.timeout(PATIENCE_S) as patience:

@@ -1,7 +1,7 @@
 """How demos are told: a caller of the agent's REST API like any other, who says what it sees."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,11 @@ from perfagent.ports import Clock
 
 SERVICE = "chat"
 ENDED = ("completed", "rolled_back", "rejected", "failed", "held")
+
+
+def _nobody(_: Sequence[str]) -> str | None:
+    """A story in which nobody takes anything upon themselves."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +107,10 @@ class Story:
         say("Approved by the demo; bound to the plan's hash " + planned["hash"][:12] + ".")
         return workflow
 
-    async def follow(self, workflow: str, *, promote_held: bool = False) -> dict[str, Any]:
+    async def follow(self, workflow: str, on_hold: Callable[[Sequence[str]], str | None] = _nobody) -> dict[str, Any]:
         """Tell each stage when it ends; the workflow at its end.
 
-        With `promote_held` a person takes upon themselves what is held for want of evidence, and says so.
+        A person takes a stage upon themselves that is held, if `on_hold` knows why, given the replicas with the change.
         """
         told = 0
         while True:
@@ -117,14 +122,14 @@ class Story:
                 for reason in record["reasons"]:
                     say(f"   {reason}")
             told = _ended_stages(seen)
-            if seen["status"] == "held" and promote_held and told < len(seen["rollout_history"]):
-                say(f"held: {seen['reason']}", style="bold yellow")
-                say("Promoted by the demo, which has looked at the clients' side.")
-                why = "clients are served better"
-                await self.ask("POST", f"/workflows/{workflow}/promote", {"who": "the demo", "why": why})
-            elif seen["status"] in ENDED:
-                say(f"{seen['status'].replace('_', ' ')}.", style="bold")
+            if seen["status"] not in ENDED:
+                continue
+            say(f"{seen['status'].replace('_', ' ')}: {seen['reason']}", style="bold")
+            why = on_hold(seen["rollout_history"][-1]["targets"]) if seen["status"] == "held" else None
+            if why is None:
                 return seen
+            say(f"The demo promotes: {why}.", style="yellow")
+            await self.ask("POST", f"/workflows/{workflow}/promote", {"who": "the demo", "why": why})
 
 
 def _ended_stages(seen: dict[str, Any]) -> int:

@@ -20,12 +20,12 @@ async def test_what_clients_saw_is_about_the_last_seconds_alone() -> None:
     clock = VirtualClock(1000.0)
     some = Clients("m", clock, lambda: ())
     some.answers += [
-        Answer(900.0, 901.0, 902.0, 50, "served"),
-        Answer(980.0, 981.0, 983.0, 5, "served"),
-        Answer(985.0, 988.0, 988.5, 2, "served"),
-        Answer(990.0, ended="gave up"),
-        Answer(995.0, ended="failed"),
-        Answer(998.0, 999.0, 999.5, 3),
+        Answer(URL, 900.0, 901.0, 902.0, 50, "served"),
+        Answer(URL, 980.0, 981.0, 983.0, 5, "served"),
+        Answer(URL, 985.0, 988.0, 988.5, 2, "served"),
+        Answer(URL, 990.0, ended="gave up"),
+        Answer(URL, 995.0, ended="failed"),
+        Answer(URL, 998.0, 999.0, 999.5, 3),
     ]
     seen = some.seen(30.0)
     assert seen.ttft_s == pytest.approx((1.0 + 3.0 + 1.0) / 3)
@@ -33,6 +33,8 @@ async def test_what_clients_saw_is_about_the_last_seconds_alone() -> None:
     assert seen.e2e_s == pytest.approx((3.0 + 3.5) / 2)
     assert seen.tokens_per_s == pytest.approx(10 / 30)
     assert (seen.gave_up_per_min, seen.failed) == (2.0, 1)
+    assert some.seen(30.0, [URL]) == seen
+    assert some.seen(30.0, ["http://other"]).ttft_s is None
 
 
 async def test_where_nothing_was_seen_nothing_is_told() -> None:
