@@ -5,10 +5,17 @@ BIN := .venv/bin
 # Without compiled files every test worker would compile the product and rewrite every assertion anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench clean
+# For `make demo-vllm`: a vLLM built for processors, and a small model.
+VLLM ?= vllm
+MODEL ?= facebook/opt-125m
+
+.PHONY: demo demo-vllm test lint bench clean
 
 demo: .venv/installed
 	$(BIN)/perfagent demo
+
+demo-vllm: .venv/installed
+	$(BIN)/perfagent demo-vllm --vllm $(VLLM) --model $(MODEL)
 
 test: .venv/installed
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term

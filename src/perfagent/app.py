@@ -1,10 +1,11 @@
 """Where the real parts are put together: one agent with its store, its scraper, its actuators and its API."""
 
 import asyncio
+import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -13,15 +14,18 @@ import httpx
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from perfagent.actuators.process import ProcessActuator, Records, Supervisor
 from perfagent.api import create_app
 from perfagent.clock import SharedClock, SystemClock
 from perfagent.collectors.fleet import Fleet
 from perfagent.collectors.http import Bounds, HttpScraper
 from perfagent.collectors.prompts import prompts_in
 from perfagent.collectors.schedule import Cadence
+from perfagent.domain.errors import Conflict
 from perfagent.emulator.actuator import EmulatedActuator
 from perfagent.loop import Agent
-from perfagent.ports import Clock
+from perfagent.ports import Actuator, Clock
+from perfagent.services_file import Declared, read_services
 from perfagent.serving import address, listen, serving
 from perfagent.settings import Settings
 from perfagent.store.database import open_database
@@ -38,8 +42,12 @@ from perfagent.workflows.ledger import Entry
 from perfagent.workflows.model import Pace
 
 DATABASE = "perfagent.db"
+PROCESSES = "processes"
+"""Folder of the engines that the agent runs: what is wanted of each, and what it says."""
 COPIED_WITHIN_S = 5.0
 """How long the agent's end waits for the last outcomes to be in MLflow; the next start writes what is not."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ async def assembled(
     real = SystemClock()
     bounds = Bounds(total_s=settings.scrape_timeout_s, page_bytes=settings.scrape_max_bytes)
     telemetry = Telemetry(real)
+    declared = read_services(settings.services) if settings.services is not None else Declared()
     with open_database(store / DATABASE if isinstance(store, Path) else store) as database:
         lead = Leadership(SqlLease(database, _this_process()), real, settings.lease_s)
         lead.renew()
@@ -72,6 +81,10 @@ async def assembled(
         async with HttpScraper(clock, bounds, key) as plain, httpx.AsyncClient(trust_env=False) as client:
             scraper = telemetry.measured(plain)
             journal = ObservedJournal(SqlJournal(database))
+            actuators: dict[str, Actuator] = {"emulated": EmulatedActuator(client)}
+            records = Records(settings.data / PROCESSES)
+            if declared.engines:
+                actuators["process"] = ProcessActuator(declared.engines, records, client, real)
             agent = Agent(
                 clock=clock,
                 scraper=scraper,
@@ -82,7 +95,7 @@ async def assembled(
                 journal=journal,
                 lead=lead,
                 knowledge=SqlKnowledge(database),
-                actuators={"emulated": EmulatedActuator(client)},
+                actuators=actuators,
                 pace=pace,
                 scrape_s=settings.scrape_interval_s,
                 window_s=settings.window_s,
@@ -90,8 +103,35 @@ async def assembled(
             )
             telemetry.watch(agent, journal)
             api = create_app(agent, clock=real, settings=settings.shown(), registry=telemetry.registry, feed=journal)
-            async with _copied(settings.mlflow_uri, agent, lead, journal):
+            _register(agent, declared)
+            supervisor = Supervisor(declared.engines, records, client, plain, real)
+            async with (
+                _copied(settings.mlflow_uri, agent, lead, journal),
+                _beside(supervisor.run(lambda: lead.token is not None)),
+            ):
                 yield App(agent, api, journal)
+
+
+def _register(agent: Agent, declared: Declared) -> None:
+    """What the services file says holds from the agent's start on; of a service in the middle of a rollout, from the
+    next one on."""
+    for service in declared.services:
+        try:
+            agent.register(service)
+        except Conflict as busy:
+            _LOG.warning("%s stays as it was registered: %s", service.id, busy)
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Work that goes on until the block is left; what it started stays."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL in place of SQLite, for agents on several machines: postgresql://user@host/name."
     )
+    services: Path | None = Field(None, description="Services file: what to look after, and engines to run here.")
     lease_s: float = Field(
         LEASE_S, ge=1, le=3600, description="Seconds after which another agent takes over from one that died."
     )

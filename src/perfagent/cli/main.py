@@ -5,6 +5,7 @@ import typer
 from perfagent import __version__
 from perfagent.cli.bench import bench
 from perfagent.cli.demo import demo
+from perfagent.cli.demo_vllm import demo_vllm
 from perfagent.cli.diagnose import diagnose
 from perfagent.cli.emulate import emulate
 from perfagent.cli.judge import judge
@@ -13,6 +14,7 @@ from perfagent.cli.predict import predict
 from perfagent.cli.probe import probe
 from perfagent.cli.record import record
 from perfagent.cli.serve import serve
+from perfagent.cli.stop import stop
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,12 +22,14 @@ app = typer.Typer(
     help="Finds what holds a language-model server back, proposes the flags to change, and rolls the change out.",
 )
 app.command()(demo)
+app.command()(demo_vllm)
 app.command()(diagnose)
 app.command()(predict)
 app.command()(judge)
 app.command()(probe)
 app.command()(record)
 app.command()(serve)
+app.command()(stop)
 app.command()(emulate)
 app.add_typer(bench, name="bench")
 

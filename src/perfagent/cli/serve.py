@@ -23,9 +23,12 @@ def serve(
     data: Annotated[
         Path | None, typer.Option(help="Folder of the SQLite database, also where PERFAGENT_DATABASE_URL is set.")
     ] = None,
+    services: Annotated[
+        Path | None, typer.Option(help="Services file: what to look after, and engines to run on this machine.")
+    ] = None,
 ) -> None:
     """Run the agent with its REST API. What is not given here comes from PERFAGENT_… in the environment."""
-    given = {"host": host, "port": port, "data": data}
+    given = {"host": host, "port": port, "data": data, "services": services}
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as wrong:

@@ -20,7 +20,7 @@ class Service:
     targets: tuple[Target, ...]
     objectives: tuple[Objective, ...] = ()
     actuator: str = "none"
-    """`none` (the agent only tells) or `emulated`."""
+    """`none` (the agent only tells), `emulated`, or `process`: a process of the agent's own machine."""
     policy: Policy = field(default_factory=Policy)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
     """The flags the replicas were started with, as far as somebody told us; read back where the engine allows."""

@@ -113,8 +113,9 @@ def fleet(
     seed: int = 0,
     faults: Sequence[Fault] = (),
     start_s: float = 0.0,
+    started: LaunchConfig | None = None,
 ) -> Fleet:
-    """A fleet in this situation, every replica launched alike."""
+    """A fleet in this situation, every replica launched alike: with the preset's knobs, or as somebody says."""
     on = machine(engine, release)
     workload = Workload(
         rate_per_s=((0.0, chosen.rate_per_s * replicas),),
@@ -125,7 +126,7 @@ def fleet(
     )
     return Fleet(
         on,
-        launch(chosen, on),
+        launch(chosen, on) if started is None else started,
         replicas=replicas,
         workload=workload,
         patience_s=chosen.patience_s,

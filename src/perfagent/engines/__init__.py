@@ -82,6 +82,12 @@ def effective(
     return settings.effective(spec(engine), launch, info, answers, release)
 
 
+def variables(engine: str) -> frozenset[str]:
+    """The environment variables that say a knob of this engine: all of its environment that is ever read or changed."""
+    options = (option for knob in spec(engine).knobs.values() for option in knob.options)
+    return frozenset(option.env for option in options if option.env is not None)
+
+
 def hosted(engine: str, answers: Mapping[str, object]) -> Hosted:
     """What the answers of `endpoints` tell of hardware and model; like `effective`, it takes only fields it names."""
     return spec(engine).hosted(answers)

@@ -1,0 +1,1 @@
+"""Ways to change how replicas run, one folder each."""
