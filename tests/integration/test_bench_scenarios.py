@@ -7,7 +7,8 @@ from perfagent.bench.look import look, write_played
 from perfagent.bench.play import Lift, play
 from perfagent.bench.scenario import ENGINES, Kind, Scenario, Split, Undrawable, draw, engine_of, kind_of
 from perfagent.bench.scenarios import diagnose_scenario, diagnose_scenarios
-from perfagent.bench.truth import accepted
+from perfagent.bench.truth import accepted, excused
+from perfagent.domain.finding import Cause
 
 
 def drawn(kind: Kind) -> Scenario:
@@ -73,6 +74,24 @@ def test_a_queue_is_nothing_healthy() -> None:
     base = play(scenario)
     assert accepted(scenario, base) == frozenset({"none"})
     assert accepted(scenario, play(drawn(Kind.BATCH_LIMIT))) is None
+
+
+@pytest.mark.parametrize("kind", [Kind.HEALTHY, Kind.LIGHT, Kind.PACKED])
+def test_no_gap_is_shorter_than_the_weights_take_to_read(kind: Kind) -> None:
+    """So where that is most of a gap, nobody needs to play what the batch costs."""
+    scenario = drawn(kind)
+    for lift in (None, Lift.DECODE):
+        gap_s = play(scenario, lift).itl_s
+        assert gap_s is not None
+        assert gap_s >= scenario.setup.step_time.base_s
+
+
+def test_only_what_was_named_is_excused() -> None:
+    scenario = drawn(Kind.LIGHT)
+    base = replace(play(scenario), open=0.5)
+    assert excused(scenario, base, []) == excused(scenario, base, [Cause.OVERLOAD]) == frozenset()
+    assert excused(scenario, base, [Cause.UNDERUSED]) == frozenset({"underused"})
+    assert excused(scenario, replace(base, open=1.5), [Cause.UNDERUSED]) == frozenset()
 
 
 def test_a_slow_replica_is_found_among_its_peers(tmp_path: Path) -> None:

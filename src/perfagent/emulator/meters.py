@@ -44,6 +44,8 @@ class Meters:
         """Whether the server ever had a request."""
         self.open: set[str] = set()
         """Requests that came in and neither finished nor went away."""
+        self.unanswered: set[str] = set()
+        """Those of them that have no token yet."""
         self._front_end_s: dict[str, float] = {}
         self._habits = habits
         self._clients = clients
@@ -96,6 +98,7 @@ class Meters:
         self.generated += 1
         self._step_size += 1
         self._prompt_done = True
+        self.unanswered.discard(request.id)
         self.counters[Metric.PROMPT_TOKENS] += request.prompt_tokens
         ttft_s += self._front_end_s.get(request.id, 0.0)
         self._observe(Moment.FIRST_TOKEN, {Metric.TTFT: ttft_s, Metric.QUEUE_TIME: queue_s})
@@ -137,6 +140,7 @@ class Meters:
         """A request came in, after so long in what stands before the scheduler."""
         self.asked = True
         self.open.add(request.id)
+        self.unanswered.add(request.id)
         if front_end_s:
             self._front_end_s[request.id] = front_end_s
         self._observe(Moment.ARRIVAL, {Metric.PROMPT_LENGTH: request.prompt_tokens})
@@ -149,6 +153,7 @@ class Meters:
     def aborted(self, request_id: str) -> None:
         """A client went away."""
         self.open.discard(request_id)
+        self.unanswered.discard(request_id)
         self._front_end_s.pop(request_id, None)
         for metric in self._habits.aborted:
             self.counters[metric] += 1

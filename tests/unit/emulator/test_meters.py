@@ -124,3 +124,14 @@ def test_clients_are_told_what_the_metrics_are_told() -> None:
     truth = seen([log], 0, 10)
     assert (truth.ttft_mean_s, truth.itl_mean_s, truth.e2e_mean_s) == (3.0, 1.0, 7.0)
     assert of.generated == 5
+
+
+def test_a_request_is_unanswered_until_its_first_token_or_until_its_client_goes_away() -> None:
+    of, other = meters("vllm"), Request("b", 0.0, prompt_tokens=10, output_tokens=5)
+    of.accepted(REQUEST)
+    of.accepted(other)
+    assert of.unanswered == of.open == {"a", "b"}
+    of.first_token(REQUEST, 5.0, queue_s=1.0, ttft_s=3.0)
+    assert of.unanswered == {"b"}
+    of.aborted("b")
+    assert (of.unanswered, of.open) == (set(), {"a"})
