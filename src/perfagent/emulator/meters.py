@@ -5,7 +5,8 @@ the engine's habit; what it observes is the same for all.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from operator import sub
 
 from perfagent.domain.metric import Metric
 from perfagent.emulator.clients import ClientLog
@@ -30,6 +31,19 @@ class Buckets:
         """The same value, so many times."""
         self.counts[bisect_left(self.edges, value)] += times
         self.total += value * times
+
+    def observe_each(self, values: Sequence[float], times: int) -> None:
+        """Each value, so many times; added up in turn, so that it is the same however they are cut into pieces."""
+        first, last = bisect_left(self.edges, min(values)), bisect_left(self.edges, max(values))
+        if first == last:
+            self.counts[first] += times * len(values)
+        else:
+            for value in values:
+                self.counts[bisect_left(self.edges, value)] += times
+        total = self.total
+        for value in values:
+            total += value * times
+        self.total = total
 
 
 class Meters:
@@ -92,6 +106,23 @@ class Meters:
             buckets.counts[bisect_left(buckets.edges, gap_s)] += count
             buckets.total += gap_s * count
         self._clients.tokens(at_s, gap_s, count)
+
+    def decoded(self, start_s: float, since_s: float, ends_s: Sequence[float], count: int) -> None:
+        """Steps, one after the other, that only gave the same requests a token each."""
+        self.close_step()
+        steps = len(ends_s)
+        durations = list(map(sub, ends_s, (start_s, *ends_s)))
+        gaps = [ends_s[0] - since_s, *durations[1:]]
+        self.generated += count * steps
+        self.counters[Metric.DECODE_STEPS] += steps
+        for buckets in self._per_decode:
+            buckets.observe_each(durations, 1)
+        for buckets in self._per_token:
+            buckets.observe_each(gaps, count)
+        for buckets in self._step_tokens:
+            buckets.observe(count, steps - 1)
+        self._step_open, self._step_size = True, count
+        self._clients.decoded(ends_s, gaps, count)
 
     def first_token(self, request: Request, at_s: float, queue_s: float, ttft_s: float) -> None:
         """A prompt is complete."""
