@@ -6,7 +6,7 @@ boundaries between steps: the step that ended is delivered, arrivals are taken i
 """
 
 import math
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 
 from perfagent.twin.decode_batch import DecodeBatch
@@ -372,11 +372,10 @@ class Replica:
         if not plan.newcomers:
             observer.tokens(plan.end_s, plan.end_s - plan.since_s, plan.decode_tokens)
             return
-        gaps = Counter(plan.newcomers_since_s)
-        gaps[plan.since_s] += plan.decode_tokens - len(plan.newcomers)
-        for since_s, count in gaps.items():
-            if count:
-                observer.tokens(plan.end_s, plan.end_s - since_s, count)
+        for since_s in plan.newcomers_since_s:
+            observer.tokens(plan.end_s, plan.end_s - since_s, 1)
+        if others := plan.decode_tokens - len(plan.newcomers):
+            observer.tokens(plan.end_s, plan.end_s - plan.since_s, others)
 
     def _deliver_computed(self, sequence: Sequence, at_s: float) -> None:
         """The token that a completed prompt yields: the first, or after preemption the next."""
