@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from perfagent.bench.play import play
-from perfagent.bench.quiet import SCRAPE_S, Live
+from perfagent.bench.quiet import SCRAPE_S, Live, watch
 from perfagent.bench.scenario import Kind, Undrawable, draw
 from perfagent.bench.scenarios import ATTEMPTS
 from perfagent.bench.truth import accepted
@@ -17,9 +17,9 @@ def watched(kind: Kind) -> Live:
             scenario = replace(draw(5, tuple(Kind).index(kind), attempt), span_s=600.0, every_s=SCRAPE_S)
         except Undrawable:
             continue
-        live = Live(scenario)
-        if accepted(scenario, play(scenario, scraped=live.scraped)):
-            return live
+        played = play(scenario, pages=True)
+        if accepted(scenario, played):
+            return watch(scenario, played)
     raise AssertionError(f"no draw came out as {kind}")
 
 

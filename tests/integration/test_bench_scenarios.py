@@ -7,7 +7,8 @@ from perfagent.bench.look import look, write_played
 from perfagent.bench.play import Lift, play
 from perfagent.bench.scenario import ENGINES, Kind, Scenario, Split, Undrawable, draw, engine_of, kind_of
 from perfagent.bench.scenarios import diagnose_scenario, diagnose_scenarios
-from perfagent.bench.truth import accepted
+from perfagent.bench.truth import LEAST_FAILURES, accepted, excused
+from perfagent.domain.finding import Cause
 
 
 def drawn(kind: Kind) -> Scenario:
@@ -75,10 +76,47 @@ def test_a_queue_is_nothing_healthy() -> None:
     assert accepted(scenario, play(drawn(Kind.BATCH_LIMIT))) is None
 
 
+@pytest.mark.parametrize("kind", [Kind.HEALTHY, Kind.LIGHT, Kind.PACKED])
+def test_no_gap_is_shorter_than_the_weights_take_to_read(kind: Kind) -> None:
+    """So where that is most of a gap, nobody needs to play what the batch costs."""
+    scenario = drawn(kind)
+    for lift in (None, Lift.DECODE):
+        gap_s = play(scenario, lift).itl_s
+        assert gap_s is not None
+        assert gap_s >= scenario.setup.step_time.base_s
+
+
+def test_only_what_was_named_is_excused() -> None:
+    scenario = drawn(Kind.LIGHT)
+    base = replace(play(scenario), open=0.5)
+    assert excused(scenario, base, []) == excused(scenario, base, [Cause.OVERLOAD]) == frozenset()
+    assert excused(scenario, base, [Cause.UNDERUSED]) == frozenset({"underused"})
+    assert excused(scenario, replace(base, open=1.5), [Cause.UNDERUSED]) == frozenset()
+
+
 def test_a_slow_replica_is_found_among_its_peers(tmp_path: Path) -> None:
     scenario = drawn(Kind.REPLICA_OUTLIER)
     diagnosis = look(write_played(scenario, play(scenario, pages=True), tmp_path))
     assert [finding.cause for finding in diagnosis.findings] == ["replica_outlier"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "too_long", "ranked"),
+    [
+        (Kind.KV_CAPACITY, 0.3, ["kv_capacity", "errors"]),
+        (Kind.LONG_PROMPTS, 0.1, ["long_prompt_interference", "errors"]),
+        (Kind.NOISY_HOST, 0.3, ["errors", "host_bound"]),
+    ],
+)
+def test_two_causes_at_once_are_both_told_the_costlier_first(
+    kind: Kind, too_long: float, ranked: list[str], tmp_path: Path
+) -> None:
+    """One request of eleven or of four fails, while the others wait for room, stall, or get their tokens late."""
+    scenario = replace(drawn(kind), too_long=too_long)
+    played = play(scenario, pages=True)
+    assert played.refused >= LEAST_FAILURES
+    assert kind.label in (accepted(scenario, replace(played, refused=0)) or ())
+    assert [finding.cause for finding in look(write_played(scenario, played, tmp_path)).findings] == ranked
 
 
 def test_what_is_diagnosed_does_not_tell_what_was_played(tmp_path: Path) -> None:

@@ -286,7 +286,7 @@ class Signals:
             return None
         return self.running_mean * self.prefill_s / self.served_s
 
-    @property
+    @cached_property
     def prompt_tokens_computed(self) -> float | None:
         """Tokens of a mean prompt that were not found in the prefix cache."""
         prompt = self.prompt_tokens_per_request
@@ -300,7 +300,7 @@ class Signals:
         capacity, prompt = mean_level(self.window, Metric.KV_CAPACITY), self.prompt_tokens_computed
         return prompt / capacity if capacity and prompt is not None else None
 
-    @property
+    @cached_property
     def kv_with_next(self) -> float | None:
         """Share of the KV cache that would be spoken for with one more request, while requests wait.
 
@@ -327,12 +327,12 @@ class Signals:
         finished = increase(self.window, Metric.FINISHED)
         return None if self.preemptions is None or finished is None else self.preemptions / max(finished, 1.0)
 
-    @property
+    @cached_property
     def evicting_share(self) -> float:
         """Share of the busy time from the first stretch with an eviction to the last one; 1 for a server's life."""
         return self._evicting_share(self.window.end_s)
 
-    @property
+    @cached_property
     def evicting_standing_share(self) -> float:
         """The same, but evictions while a queue only drains do not count."""
         return self._evicting_share(self.window.end_s if self.drains_from_s is None else self.drains_from_s)
@@ -361,7 +361,7 @@ class Signals:
         """Prompt tokens per step that reads any, of engines that count such steps."""
         return reading_step_tokens(self.window)
 
-    @property
+    @cached_property
     def reading_time_share(self) -> float | None:
         """Share of the busy time that went into steps that read prompts, of engines that count and time them."""
         timed = observed(self.window, Metric.PREFILL_TIME)
@@ -416,7 +416,7 @@ class Signals:
         """Requests evicted for want of KV blocks within the window."""
         return increase(self.window, Metric.PREEMPTIONS)
 
-    @property
+    @cached_property
     def preemptions_per_min(self) -> float | None:
         """Evictions per busy minute."""
         per_s = self.busy_rate(Metric.PREEMPTIONS)

@@ -4,7 +4,7 @@ The same scenario can be played with one of its limits lifted; arrivals and leng
 what becomes better is the limit's doing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from statistics import fmean
@@ -26,9 +26,6 @@ USUAL_BUDGET = 8192
 SMALL_BUDGET = 512
 """Tokens per step that keep every stall short."""
 PLENTY = 1_000
-
-Scraped = Callable[[float, tuple[str, ...]], None]
-"""Is told of each scrape: seconds from the first one, and the page of each replica."""
 
 
 class Lift(Enum):
@@ -70,10 +67,8 @@ class Played:
     """Requests that were turned away."""
 
 
-def play(
-    scenario: Scenario, lift: Lift | None = None, *, pages: bool = False, scraped: Scraped | None = None
-) -> Played:
-    """From the start of the process to the end of the span. Pages are kept, or handed out as they are made."""
+def play(scenario: Scenario, lift: Lift | None = None, *, pages: bool = False) -> Played:
+    """From the start of the process to the end of the span; pages are kept where asked for."""
     setup = _lifted(scenario.setup, lift)
     logs = [ClientLog() for _ in range(scenario.replicas)]
     processes = [
@@ -82,7 +77,7 @@ def play(
     slow_from = round((scenario.warm_s + scenario.slow_from_s) / TICK_S) if lift is not Lift.SLOWNESS else -1
     clients = (_OpenLoop if scenario.concurrency is None else _ClosedLoop)(scenario, processes)
     begin, end, apart = (round(s / TICK_S) for s in (scenario.warm_s, _end_s(scenario), scenario.every_s))
-    backlog, held, queued = list[float](), list[float](), list[bool]()
+    backlog, held, queued = list[int](), list[int](), list[bool]()
     texts, times = list[tuple[str, ...]](), list[float]()
     for tick in range(end + 1):
         now_s = tick * TICK_S
@@ -94,36 +89,28 @@ def play(
         if tick < begin:
             continue
         if tick % 2 == 0:
-            backlog.append(fmean(map(_unanswered, processes)))
-            held.append(fmean(len(process.meters.open) for process in processes))
+            backlog.append(sum([len(process.meters.unanswered) for process in processes]))
+            held.append(sum([len(process.meters.open) for process in processes]))
             queued.append(any(process.waiting for process in processes))
-        if (pages or scraped) and (tick - begin) % apart == 0:
-            text = tuple(process.page() for process in processes)
-            if pages:
-                texts.append(text)
-                times.append(now_s - scenario.warm_s)
-            if scraped:
-                scraped(now_s - scenario.warm_s, text)
+        if pages and (tick - begin) % apart == 0:
+            texts.append(tuple(process.page() for process in processes))
+            times.append(now_s - scenario.warm_s)
     clients_saw = seen(logs, scenario.warm_s, _end_s(scenario))
     return Played(
         tuple(zip(*texts, strict=True)),
         tuple(times),
-        fmean(backlog),
+        fmean(backlog) / scenario.replicas,
         fmean(queued),
         clients_saw.itl_mean_s,
         clients_saw.ttft_mean_s,
         clients_saw.stall_s,
-        fmean(held),
+        fmean(held) / scenario.replicas,
         clients_saw.refused,
     )
 
 
 def _end_s(scenario: Scenario) -> float:
     return scenario.warm_s + scenario.span_s
-
-
-def _unanswered(process: Process) -> int:
-    return sum(not process.generated(request) for request in process.meters.open)
 
 
 class _OpenLoop:

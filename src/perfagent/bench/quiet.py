@@ -15,10 +15,10 @@ from perfagent.analysis import diagnose
 from perfagent.bench.cores import over_cores
 from perfagent.bench.interval import Measured, rate
 from perfagent.bench.outcome import Question
-from perfagent.bench.play import play
+from perfagent.bench.play import Played, play
 from perfagent.bench.scenario import NONE, Kind, Scenario, Undrawable, draw
 from perfagent.bench.scenarios import ATTEMPTS
-from perfagent.bench.truth import accepted
+from perfagent.bench.truth import excused, nothing_wrong
 from perfagent.collectors.page import PageReader
 from perfagent.collectors.recording import Recording, view
 from perfagent.domain.errors import BadAnswer
@@ -119,12 +119,13 @@ def watch_stretch(seed: int, turn: int) -> Stretch | None:
             scenario = replace(draw(seed, number, attempt), span_s=STRETCH_S, every_s=SCRAPE_S)
         except Undrawable:
             continue
-        live = Live(scenario)
-        accept = accepted(scenario, play(scenario, scraped=live.scraped))
-        if accept is None:
+        played = play(scenario, pages=True)
+        if not nothing_wrong(scenario, played):
             continue
+        live = watch(scenario, played)
         machine = scenario.machine
         kind, told = scenario.kind, scenario.told
+        accept = frozenset({NONE, *excused(scenario, played, live.named)})
         question = Question(f"{seed}/{number}", kind.value, machine.engine, told, kind.label, accept)
         return Stretch(question, machine.release, tuple(live.diagnoses), tuple(live.fired.values()))
     return None
@@ -170,6 +171,14 @@ def runs(said: Sequence[Collection[str]]) -> list[Run]:
     return sorted(found, key=lambda run: (run.first, run.cause))
 
 
+def watch(scenario: Scenario, played: Played) -> "Live":
+    """What a live agent saw of one replica."""
+    live = Live(scenario)
+    for at_s, page in zip(played.times, played.pages[0], strict=True):
+        live.scraped(at_s, page)
+    return live
+
+
 class Live:
     """A live agent's eyes: it looks at the last window now and then, and at windows that follow one another."""
 
@@ -185,9 +194,14 @@ class Live:
         """Of the windows that follow one another: the last page of one is the first one of the next."""
         self.fired: dict[tuple[Cause, float], Incident] = {}
 
-    def scraped(self, at_s: float, pages: tuple[str, ...]) -> None:
+    @property
+    def named(self) -> frozenset[Cause]:
+        """The causes that any of these windows names, or of which an incident fired."""
+        said = {finding.cause for each in self.diagnoses for finding in each.findings}
+        return frozenset(said | {cause for cause, _ in self.fired})
+
+    def scraped(self, at_s: float, page: str) -> None:
         """The next page; what cannot be read is missed."""
-        (page,) = pages
         with suppress(BadAnswer):
             self._snapshots.append(self._reader.read(page.encode(), self._known.engine, target="instance", at_s=at_s))
         self._snapshots = [each for each in self._snapshots if each.at_s >= at_s - WINDOW_S]

@@ -4,7 +4,7 @@ A limit is a cause when lifting it alone takes away at least half of what waits 
 limit that cures as well is right too. A situation between the lines has no truth and is drawn again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from perfagent.bench.play import Lift, Played, play
@@ -37,22 +37,36 @@ def accepted(scenario: Scenario, base: Played) -> frozenset[str] | None:
     return _JUDGES.get(scenario.kind, _nothing)(scenario, base)
 
 
-def _nothing(scenario: Scenario, base: Played) -> frozenset[str] | None:
-    """Nobody queues for long or is turned away, and the batch does not slow the tokens much.
+def nothing_wrong(scenario: Scenario, base: Played) -> bool:
+    """Somebody came, nobody queues for long or is turned away, and the batch does not slow the tokens much."""
+    if not base.open or base.queued_share > PASSING or base.refused:
+        return False
+    # no gap is shorter than a step, and no step than the weights take, whatever the batch costs
+    at_least_s = scenario.setup.step_time.base_s
+    if base.itl_s is not None and at_least_s >= UNCHANGED * base.itl_s:
+        return True
+    return _gap_left(scenario, base, Lift.DECODE) >= UNCHANGED
 
-    What may be told all the same: that whoever decodes stalls while long prompts are read, where reading them in small
-    pieces changes that, and that hardly anything is to be done.
+
+def excused(scenario: Scenario, base: Played, named: Collection[Cause]) -> frozenset[str]:
+    """Those of the causes named that may be told although nothing is wrong.
+
+    That whoever decodes stalls while long prompts are read, where reading them in small pieces changes that; and that
+    hardly anything is to be done.
     """
-    if base.queued_share > PASSING or base.refused or _gap_left(scenario, base, Lift.DECODE) < UNCHANGED:
-        return None
-    beside = {Cause.LONG_PROMPT_INTERFERENCE.value} if _stall_left(scenario, base) < UNCHANGED else set()
-    beside |= {Cause.UNDERUSED.value} if base.open <= 1 else set()
-    return frozenset({NONE, *beside})
+    told = {Cause.UNDERUSED} if base.open <= 1 else set()
+    if Cause.LONG_PROMPT_INTERFERENCE in named and _stall_left(scenario, base) < UNCHANGED:
+        told.add(Cause.LONG_PROMPT_INTERFERENCE)
+    return frozenset(cause.value for cause in told.intersection(named))
+
+
+def _nothing(scenario: Scenario, base: Played) -> frozenset[str] | None:
+    return frozenset({NONE, *excused(scenario, base, tuple(Cause))}) if nothing_wrong(scenario, base) else None
 
 
 def _errors(scenario: Scenario, base: Played) -> frozenset[str] | None:
     """As healthy, but for the requests that fail."""
-    if base.refused < LEAST_FAILURES or _nothing(scenario, replace(base, refused=0)) is None:
+    if base.refused < LEAST_FAILURES or not nothing_wrong(scenario, replace(base, refused=0)):
         return None
     return frozenset({Cause.ERRORS.value})
 

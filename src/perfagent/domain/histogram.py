@@ -6,9 +6,8 @@ always comes with the bounds between which it must lie.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from math import inf, isfinite
-from operator import le, lt
+from operator import le, lt, sub
 
 from perfagent.domain.errors import InvalidInput
 
@@ -94,9 +93,8 @@ class Histogram:
         """
         if earlier.edges != self.edges:
             return self
-        grown = tuple(b - a for a, b in zip(earlier.cumulative, self.cumulative, strict=True))
-        fell = any(g < 0 for g in grown) or any(a > b for a, b in pairwise(grown)) or self.total < earlier.total
-        if fell:
+        grown = tuple(map(sub, self.cumulative, earlier.cumulative))
+        if grown[0] < 0 or not all(map(le, grown, grown[1:])) or self.total < earlier.total:
             return self
         return Histogram(self.edges, grown, self.total - earlier.total)
 
@@ -106,7 +104,9 @@ def merge(histograms: Iterable[Histogram]) -> Histogram | None:
     parts = tuple(histograms)
     if len(parts) < 2:
         return parts[0] if parts else None
-    common = set(parts[0].edges).intersection(*(part.edges for part in parts[1:]))
-    edges = tuple(edge for edge in parts[0].edges if edge in common)
-    counts = tuple(sum(part.cumulative[part.edges.index(edge)] for part in parts) for edge in edges)
-    return Histogram(edges, counts, sum(part.total for part in parts))
+    edges, counts = parts[0].edges, [part.cumulative for part in parts]
+    if any(part.edges != edges for part in parts):
+        common = set(edges).intersection(*(part.edges for part in parts))
+        edges = tuple(edge for edge in edges if edge in common)
+        counts = [tuple(part.cumulative[part.edges.index(edge)] for edge in edges) for part in parts]
+    return Histogram(edges, tuple(map(sum, zip(*counts, strict=True))), sum(part.total for part in parts))

@@ -5,8 +5,9 @@ about the same events. Old seconds are forgotten.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from operator import mul
 
 KEPT_S = 6 * 3600
 """Seconds kept; a demo lasts one hour of emulated time."""
@@ -68,6 +69,18 @@ class ClientLog:
         now.gaps += count
         now.gap_s += gap_s * count
         now.gap_s2 += gap_s * gap_s * count
+
+    def decoded(self, ends_s: Sequence[float], gaps_s: Sequence[float], count: int) -> None:
+        """At each of these times `count` answers got a token, so long after their previous one."""
+        now = self._at(ends_s[0])
+        if ends_s[-1] >= self._open_until_s:
+            for at_s, gap_s in zip(ends_s, gaps_s, strict=True):
+                self.tokens(at_s, gap_s, count)
+            return
+        now.tokens += count * len(gaps_s)
+        now.gaps += count * len(gaps_s)
+        now.gap_s += count * sum(gaps_s)
+        now.gap_s2 += count * sum(map(mul, gaps_s, gaps_s))
 
     def first_token(self, at_s: float, ttft_s: float) -> None:
         """An answer began."""

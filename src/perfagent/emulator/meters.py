@@ -5,7 +5,8 @@ the engine's habit; what it observes is the same for all.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from operator import sub
 
 from perfagent.domain.metric import Metric
 from perfagent.emulator.clients import ClientLog
@@ -31,6 +32,19 @@ class Buckets:
         self.counts[bisect_left(self.edges, value)] += times
         self.total += value * times
 
+    def observe_each(self, values: Sequence[float], times: int) -> None:
+        """Each value, so many times; added up in turn, so that it is the same however they are cut into pieces."""
+        first, last = bisect_left(self.edges, min(values)), bisect_left(self.edges, max(values))
+        if first == last:
+            self.counts[first] += times * len(values)
+        else:
+            for value in values:
+                self.counts[bisect_left(self.edges, value)] += times
+        total = self.total
+        for value in values:
+            total += value * times
+        self.total = total
+
 
 class Meters:
     """The twin's observer: counts what an engine counts, and tells the clients' log the same."""
@@ -44,6 +58,8 @@ class Meters:
         """Whether the server ever had a request."""
         self.open: set[str] = set()
         """Requests that came in and neither finished nor went away."""
+        self.unanswered: set[str] = set()
+        """Those of them that have no token yet."""
         self._front_end_s: dict[str, float] = {}
         self._habits = habits
         self._clients = clients
@@ -91,11 +107,29 @@ class Meters:
             buckets.total += gap_s * count
         self._clients.tokens(at_s, gap_s, count)
 
+    def decoded(self, start_s: float, since_s: float, ends_s: Sequence[float], count: int) -> None:
+        """Steps, one after the other, that only gave the same requests a token each."""
+        self.close_step()
+        steps = len(ends_s)
+        durations = list(map(sub, ends_s, (start_s, *ends_s)))
+        gaps = [ends_s[0] - since_s, *durations[1:]]
+        self.generated += count * steps
+        self.counters[Metric.DECODE_STEPS] += steps
+        for buckets in self._per_decode:
+            buckets.observe_each(durations, 1)
+        for buckets in self._per_token:
+            buckets.observe_each(gaps, count)
+        for buckets in self._step_tokens:
+            buckets.observe(count, steps - 1)
+        self._step_open, self._step_size = True, count
+        self._clients.decoded(ends_s, gaps, count)
+
     def first_token(self, request: Request, at_s: float, queue_s: float, ttft_s: float) -> None:
         """A prompt is complete."""
         self.generated += 1
         self._step_size += 1
         self._prompt_done = True
+        self.unanswered.discard(request.id)
         self.counters[Metric.PROMPT_TOKENS] += request.prompt_tokens
         ttft_s += self._front_end_s.get(request.id, 0.0)
         self._observe(Moment.FIRST_TOKEN, {Metric.TTFT: ttft_s, Metric.QUEUE_TIME: queue_s})
@@ -137,6 +171,7 @@ class Meters:
         """A request came in, after so long in what stands before the scheduler."""
         self.asked = True
         self.open.add(request.id)
+        self.unanswered.add(request.id)
         if front_end_s:
             self._front_end_s[request.id] = front_end_s
         self._observe(Moment.ARRIVAL, {Metric.PROMPT_LENGTH: request.prompt_tokens})
@@ -149,6 +184,7 @@ class Meters:
     def aborted(self, request_id: str) -> None:
         """A client went away."""
         self.open.discard(request_id)
+        self.unanswered.discard(request_id)
         self._front_end_s.pop(request_id, None)
         for metric in self._habits.aborted:
             self.counters[metric] += 1

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf, nextafter
+from operator import sub
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +133,15 @@ class _Seen:
             self.tokens_out += count
             if not self.gaps_are_steps:
                 self.gaps.append((gap_s, count))
+
+    def decoded(self, start_s: float, since_s: float, ends_s: Sequence[float], count: int) -> None:
+        """Steps, one after the other, that only gave further tokens."""
+        durations = list(map(sub, ends_s, (start_s, *ends_s)))
+        gaps = durations if self.gaps_are_steps else [ends_s[0] - since_s, *durations[1:]]
+        times = 1 if self.gaps_are_steps else count
+        counted = [(gap_s, times) for at_s, gap_s in zip(ends_s, gaps, strict=True) if self._counts(at_s)]
+        self.tokens_out += count * len(counted)
+        self.gaps += counted
 
     def first_token(self, request: Request, at_s: float, queue_s: float, ttft_s: float) -> None:  # noqa: ARG002
         """A first token."""

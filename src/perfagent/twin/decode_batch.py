@@ -31,20 +31,20 @@ class DecodeBatch:
         self._phases[(sequence.computed - self.clock) % self._block_size] += 1
         self._due.setdefault(sequence.due_clock, []).append(sequence)
 
-    def blocks_needed(self) -> int:
-        """New blocks the next step takes."""
-        return self._phases[-self.clock % self._block_size]
+    def blocks_needed(self, ahead: int = 0) -> int:
+        """New blocks that the next step takes, or one so many steps later with the same sequences."""
+        return self._phases[-(self.clock + ahead) % self._block_size]
 
     @property
-    def nobody_due(self) -> bool:
-        """Whether the next step completes nobody."""
-        return self.clock + 1 not in self._due
+    def steps_to_first_due(self) -> int:
+        """How many steps complete nobody; there must be sequences."""
+        return min(self._due) - self.clock - 1
 
-    def tick(self) -> None:
-        """One token for everyone."""
-        self.clock += 1
-        self.context_tokens += self.size
-        self.tokens_to_come -= self.size
+    def tick(self, steps: int = 1) -> None:
+        """So many tokens for everyone."""
+        self.clock += steps
+        self.context_tokens += steps * self.size
+        self.tokens_to_come -= steps * self.size
 
     def step(self) -> tuple[Sequence, ...]:
         """One token for everyone; returns those that are complete, which have left."""

@@ -1,5 +1,6 @@
 """What a replica tells while it runs; the emulator turns it into metrics, the twin into a forecast."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +27,7 @@ class Finished:
 class Observer(Protocol):
     """Called when a step ends, in this order: `step`, `tokens`, `first_token`, `finished`.
 
-    `prefix` and `preempted` are called while a step is planned.
+    `prefix` and `preempted` are called while a step is planned. `decoded` stands for many calls of `step` and `tokens`.
     """
 
     def step(self, at_s: float, duration_s: float, prompt_tokens: int, decode_tokens: int) -> None:
@@ -34,6 +35,12 @@ class Observer(Protocol):
 
     def tokens(self, at_s: float, gap_s: float, count: int) -> None:
         """`count` sequences each produced a token, `gap_s` after their previous one."""
+
+    def decoded(self, start_s: float, since_s: float, ends_s: Sequence[float], count: int) -> None:
+        """Steps, one right after the other from `start_s` on, that only gave the same `count` sequences a token each.
+
+        These had their previous token at `since_s`.
+        """
 
     def first_token(self, request: Request, at_s: float, queue_s: float, ttft_s: float) -> None:
         """A request's first token came out."""

@@ -6,7 +6,7 @@ boundaries between steps: the step that ended is delivered, arrivals are taken i
 """
 
 import math
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 
 from perfagent.twin.decode_batch import DecodeBatch
@@ -206,27 +206,28 @@ class Replica:
 
     def _coast(self, current: _Plan, to_s: float) -> None:
         """Turn after turn in which everybody decodes: the same as `_turn` makes of them, at a fraction of its cost."""
-        ahead, batch, pool, observer = self._next, self._batch, self._kv.pool, self._observer
-        arrival_s = self._upcoming[0].request.arrival_s if self._upcoming else math.inf
-        size, seconds = batch.size, self.step_time.decoding(batch.size)
-        since_s, start_s, end_s = current.since_s, current.start_s, current.end_s
-        while (
-            end_s < to_s and end_s < arrival_s and batch.nobody_due and (needed := batch.blocks_needed()) <= pool.free
-        ):
-            if observer is not None:
-                observer.step(end_s, end_s - start_s, 0, size)
-                observer.tokens(end_s, end_s - since_s, size)
-            self._decoded_clock += 1
-            pool.take(needed)
-            context_tokens = batch.context_tokens
-            batch.tick()
+        ahead, batch, pool = self._next, self._batch, self._kv.pool
+        until_s = min(to_s, self._upcoming[0].request.arrival_s) if self._upcoming else to_s
+        most, free, size = batch.steps_to_first_due, pool.free, batch.size
+        seconds, end_s, taken, ends = self.step_time.decoding(size), current.end_s, 0, list[float]()
+        planned, context_tokens = batch.context_tokens, current.context_tokens
+        while end_s < until_s and (turn := len(ends)) < most and (needed := taken + batch.blocks_needed(turn)) <= free:
+            ends.append(end_s)
+            taken, context_tokens = needed, planned
             if ahead is not None:
-                context_tokens, ahead.context_tokens = ahead.context_tokens, context_tokens
-            current.context_tokens = context_tokens
-            since_s = start_s = end_s
-            end_s = start_s + seconds(context_tokens)
-        current.since_s, current.start_s, current.end_s = since_s, start_s, end_s
-        self._boundary_s, self._decoded_s = start_s, end_s
+                context_tokens, ahead.context_tokens = ahead.context_tokens, planned
+            planned += size
+            end_s += seconds(context_tokens)
+        if not ends:
+            return
+        if self._observer is not None:
+            self._observer.decoded(current.start_s, current.since_s, ends, size)
+        pool.take(taken)
+        batch.tick(len(ends))
+        self._decoded_clock += len(ends)
+        current.context_tokens = context_tokens
+        current.since_s = current.start_s = self._boundary_s = ends[-1]
+        current.end_s = self._decoded_s = end_s
 
     # Planning
 
@@ -371,11 +372,10 @@ class Replica:
         if not plan.newcomers:
             observer.tokens(plan.end_s, plan.end_s - plan.since_s, plan.decode_tokens)
             return
-        gaps = Counter(plan.newcomers_since_s)
-        gaps[plan.since_s] += plan.decode_tokens - len(plan.newcomers)
-        for since_s, count in gaps.items():
-            if count:
-                observer.tokens(plan.end_s, plan.end_s - since_s, count)
+        for since_s in plan.newcomers_since_s:
+            observer.tokens(plan.end_s, plan.end_s - since_s, 1)
+        if others := plan.decode_tokens - len(plan.newcomers):
+            observer.tokens(plan.end_s, plan.end_s - plan.since_s, others)
 
     def _deliver_computed(self, sequence: Sequence, at_s: float) -> None:
         """The token that a completed prompt yields: the first, or after preemption the next."""

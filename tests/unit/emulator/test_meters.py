@@ -1,3 +1,4 @@
+from itertools import accumulate
 from math import inf
 
 import pytest
@@ -124,3 +125,45 @@ def test_clients_are_told_what_the_metrics_are_told() -> None:
     truth = seen([log], 0, 10)
     assert (truth.ttft_mean_s, truth.itl_mean_s, truth.e2e_mean_s) == (3.0, 1.0, 7.0)
     assert of.generated == 5
+
+
+def test_a_request_is_unanswered_until_its_first_token_or_until_its_client_goes_away() -> None:
+    of, other = meters("vllm"), Request("b", 0.0, prompt_tokens=10, output_tokens=5)
+    of.accepted(REQUEST)
+    of.accepted(other)
+    assert of.unanswered == of.open == {"a", "b"}
+    of.first_token(REQUEST, 5.0, queue_s=1.0, ttft_s=3.0)
+    assert of.unanswered == {"b"}
+    of.aborted("b")
+    assert (of.unanswered, of.open) == (set(), {"a"})
+
+
+STEPS = st.lists(st.floats(0.001, 2.0), min_size=1, max_size=20)
+
+
+@given(STEPS, st.floats(0, 1.0), st.integers(1, 5), st.sampled_from(["vllm", "sglang", "tgi"]))
+def test_steps_told_together_count_as_much_as_one_by_one(
+    durations: list[float], before_s: float, count: int, engine: str
+) -> None:
+    start_s, ends = 10.0, list(accumulate(durations, initial=10.0))[1:]
+    logs = ClientLog(), ClientLog()
+    together, single = (meters(engine, Metric.ITL, Metric.STEP_TOKENS, clients=log) for log in logs)
+    for of in (together, single):
+        of.step(start_s, 1.0, 7, 3)
+        of.tokens(start_s, 0.5, 3)
+    together.decoded(start_s, start_s - before_s, ends, count)
+    last_s, since_s = start_s, start_s - before_s
+    for end_s in ends:
+        single.step(end_s, end_s - last_s, 0, count)
+        single.tokens(end_s, end_s - since_s, count)
+        last_s = since_s = end_s
+    for of in (together, single):
+        of.close_step()
+    assert (together.counters, together.generated) == (single.counters, single.generated)
+    for metric in (Metric.ITL, Metric.STEP_TOKENS):
+        assert counts(together, metric) == counts(single, metric)
+        assert together.histograms[metric, EDGES].total == pytest.approx(single.histograms[metric, EDGES].total)
+    told = [seen([log], 0, 60) for log in logs]
+    assert [one.tokens_per_s for one in told] == [told[0].tokens_per_s] * 2
+    assert told[0].stall_s == pytest.approx(told[1].stall_s)
+    assert told[0].itl_mean_s == pytest.approx(told[1].itl_mean_s)

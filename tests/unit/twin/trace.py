@@ -1,5 +1,6 @@
 """Everything a replica told, in order, and a few sums over it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from perfagent.twin.observer import Finished
@@ -24,6 +25,12 @@ class Trace:
     def tokens(self, at_s: float, gap_s: float, count: int) -> None:
         self.events.append(("tokens", at_s, gap_s, count))
         self.gaps.append((at_s, gap_s, count))
+
+    def decoded(self, start_s: float, since_s: float, ends_s: Sequence[float], count: int) -> None:
+        for at_s in ends_s:
+            self.step(at_s, at_s - start_s, 0, count)
+            self.tokens(at_s, at_s - since_s, count)
+            start_s = since_s = at_s
 
     def first_token(self, request: Request, at_s: float, queue_s: float, ttft_s: float) -> None:
         self.events.append(("first", request.id, at_s, queue_s, ttft_s))
