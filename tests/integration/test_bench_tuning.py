@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 from perfagent.bench import tpe, tuners, tuning
 from perfagent.bench.tpe import by_tpe
 from perfagent.bench.tuners import at_random, by_hand, by_rules, by_twin, doubling, in_one_shot
-from perfagent.bench.tuning import GRID, Solved, better, measured, problem, solve
+from perfagent.bench.tuning import GRID, Method, Solved, better, measured, problem, solve
 from perfagent.cli.main import app
-from perfagent.optimizers import Effort
+from perfagent.optimizers import trials
 
 FEW = ((4, 2048), (32, 2048), (256, 2048), (256, 8192))
 
@@ -22,8 +22,10 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "GRID", FEW)
     monkeypatch.setattr(tuners, "GRID", FEW)
     monkeypatch.setattr(tuners, "COARSE", FEW[:2])
-    monkeypatch.setattr(tuners, "EFFORT", Effort(screening=2, finalists=1, steps=1, doubtful=0, draws=6))
     monkeypatch.setattr(tuners, "MOST_TRIALS", 2)
+    monkeypatch.setattr(trials, "ROUNDS", ((1, 1),))
+    monkeypatch.setattr(trials, "FEW", 1)
+    monkeypatch.setattr(trials, "DRAWS", 2)
     monkeypatch.setattr(tpe, "MOST_TRIALS", 2)
     monkeypatch.setattr(tuning, "LONG_RUNS", 1)
     monkeypatch.setattr(tuning, "TRIAL_S", 30.0)
@@ -36,7 +38,13 @@ def test_a_problem_is_the_same_every_time_and_another_one_is_another() -> None:
 
 
 def test_every_method_keeps_what_measured_best() -> None:
-    methods = {"twin": by_twin, "one shot": in_one_shot, "rules": by_rules, "random": at_random, "by hand": by_hand}
+    methods: dict[str, Method] = {
+        "twin": by_twin,
+        "one shot": in_one_shot,
+        "rules": by_rules,
+        "random": at_random,
+        "by hand": by_hand,
+    }
     found = solve(1, seeds=2, methods=methods)
     assert [(one.method, one.seed) for one in found] == [(name, seed) for seed in (0, 1) for name in methods]
     for one in found:
@@ -70,7 +78,7 @@ def test_doubling_goes_on_as_long_as_it_measures_better(monkeypatch: pytest.Monk
     monkeypatch.setattr(tuners, "GRID", tuple((each, 2048) for each in seats))
     monkeypatch.setattr(tuners, "MOST_TRIALS", 8)
     of = replace(problem(1), start=(4, 2048))
-    tried = [(4, 2048), *doubling(of, 0)]
+    tried = [(4, 2048), *doubling(of, 0).tried]
     worth = [measured(of, setting, 0) for setting in tried]
     assert [setting[0] for setting in tried] == list(seats[: len(tried)])
     assert len(tried) > 1
@@ -80,7 +88,7 @@ def test_doubling_goes_on_as_long_as_it_measures_better(monkeypatch: pytest.Monk
 
 def test_optuna_keeps_to_the_grid() -> None:
     of = problem(2)
-    tried = by_tpe(of, 0)
-    assert tried == by_tpe(of, 0)
+    tried = by_tpe(of, 0).tried
+    assert tried == by_tpe(of, 0).tried
     assert len(tried) == 2
     assert all(setting in GRID or measured(of, setting, 0) == 0 for setting in tried)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from perfagent import engines
 from perfagent.analysis import diagnose
-from perfagent.bench.tuners import EFFORT
 from perfagent.bench.tuning import problem, watched_trial
 from perfagent.collectors.recording import read_recording, view
 from perfagent.domain.errors import InvalidInput
@@ -30,6 +29,7 @@ from support import fleets, watched
 from support.captures import FIXTURES
 
 QUICK = Effort(screening=2, finalists=2, doubtful=1, draws=4)
+ENOUGH = Effort(screening=6, finalists=2, doubtful=0, draws=24)
 SURER = Effort(screening=2, finalists=1, doubtful=0, draws=16)
 """Where nothing is for the better: of four draws all may be lucky."""
 SLOW = 3.0
@@ -493,7 +493,7 @@ def test_where_nothing_keeps_the_objectives_more_at_all_is_a_step_on_the_way() -
     window, launch = watched_trial(of, of.start, 0)
     config = engines.effective("vllm", launch, {}, {}, "0.33.0")
     asks = Forecaster(case(window, config, launch, Machine(of.sheet, 1, of.machine.model.shape)))
-    first, *_ = search(diagnose(window, config), config, asks, of.objectives, effort=EFFORT).proposals
+    first, *_ = search(diagnose(window, config), config, asks, of.objectives, effort=ENOUGH).proposals
     after = asks.predict(first.change, draws=6, nudged=0)
     for run, today in zip(after.runs, after.today, strict=True):
         assert run.figures[Figure.THROUGHPUT] > 1.5 * today.figures[Figure.THROUGHPUT]
@@ -508,7 +508,7 @@ def test_what_may_break_an_objective_by_itself_may_keep_it_in_smaller_steps() ->
     on = Machine(of.sheet, 1, of.machine.model.shape)
     asks = Forecaster(case(window, config, launch, on))
     objectives = _on_gaps(of.objectives)
-    answers = search(diagnose(window, config), config, asks, objectives, effort=EFFORT).proposals
+    answers = search(diagnose(window, config), config, asks, objectives, effort=ENOUGH).proposals
     assert answers
     assert {Knob.MAX_NUM_SEQS, Knob.MAX_NUM_BATCHED_TOKENS} == set(dict(answers[0].change))
     after = asks.predict(answers[0].change, draws=6, nudged=0)
@@ -525,7 +525,7 @@ def test_what_is_held_back_for_an_objective_is_told() -> None:
     config = engines.effective("vllm", launch, {}, {}, "0.33.0")
     asks = Forecaster(case(window, config, launch, Machine(of.sheet, 1, of.machine.model.shape)))
     seen = diagnose(window, config)
-    answers = search(seen, config, asks, _on_gaps(of.objectives), effort=EFFORT)
+    answers = search(seen, config, asks, _on_gaps(of.objectives), effort=ENOUGH)
     assert answers.proposals == ()
     assert dict(answers.held_back)[Knob.MAX_NUM_SEQS] == 32
     (advice,) = advise(seen, answers.proposals, answers.replicas, answers.held_back)

@@ -4,13 +4,13 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 
-from perfagent.bench.tuning import MOST_TRIALS, SEATS, TOKENS, Problem, Setting, measured
+from perfagent.bench.tuning import MOST_TRIALS, SEATS, TOKENS, Found, Problem, Setting, best_measured, measured
 
 START_UP = 2
 """Settings that are drawn before anything is learned. The default, ten, is more than there are trials."""
 
 
-def by_tpe(of: Problem, seed: int) -> list[Setting]:
+def by_tpe(of: Problem, seed: int) -> Found:
     """Tree-structured Parzen estimators (Bergstra and others, NeurIPS 2011), told what the start measured."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space: dict[str, BaseDistribution] = {
@@ -29,4 +29,4 @@ def by_tpe(of: Problem, seed: int) -> list[Setting]:
         setting = (2 ** trial.params["seats"], 2 ** trial.params["tokens"])
         tried.append(setting)
         study.tell(trial, measured(of, setting, seed))
-    return tried
+    return best_measured(of, seed, tried)

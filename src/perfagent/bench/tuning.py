@@ -22,7 +22,7 @@ from perfagent.domain.window import Window
 from perfagent.emulator.model import model
 from perfagent.emulator.setup import Machine, Setup, StartFailed, prepare
 from perfagent.forecast.demand import Sample
-from perfagent.forecast.play import play
+from perfagent.forecast.play import Run, play
 from perfagent.twin import Lengths, Workload
 from perfagent.twin.gpus import Gpu, gpu
 from perfagent.twin.hardware import Hardware
@@ -36,6 +36,8 @@ MOST_TRIALS = 8
 TRIAL_S, WARM_S, EVERY_S = 120.0, 30.0, 5.0
 LONG_RUNS = 4
 """Trials whose mean is what a setting is worth."""
+BEHIND = 0.8
+"""Of the best in the first long run; what reaches less there is not the best of four with the same luck."""
 LONG_LUCK = 1 << 30
 """Of the first long run: no trial has it."""
 SOLVABLE = 0.5
@@ -69,8 +71,15 @@ class Solved:
     """True value of the setting it keeps, as a share of the best one's on the grid; ours may leave the grid."""
 
 
-Method = Callable[[Problem, int], list[Setting]]
-"""The settings tried live, in order."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a method tried live, in order, and which of that and the start it keeps."""
+
+    tried: tuple[Setting, ...]
+    kept: Setting
+
+
+Method = Callable[[Problem, int], Found]
 
 
 def problem(number: int) -> Problem:
@@ -101,19 +110,20 @@ def solve_all(problems: Sequence[int], seeds: int, methods: Mapping[str, Method]
 def solve(number: int, *, seeds: int, methods: Mapping[str, Method]) -> list[Solved]:
     """One problem; nothing where no setting serves half of what is asked for in time."""
     of = problem(number)
-    worth = {setting: value for setting in GRID if (value := _worth(of, setting)) is not None}
-    best = max(worth.values())
+    best = _best(of)
     if best < SOLVABLE * of.workload.rate_per_s[0][1] * of.workload.output.mean:
         return []
     found = []
     for seed in range(seeds):
         for name, method in methods.items():
-            tried = method(of, seed)
-            kept = max(dict.fromkeys((of.start, *tried)), key=lambda setting: measured(of, setting, seed))
-            if kept not in worth:
-                worth[kept] = _worth(of, kept) or 0.0
-            found.append(Solved(name, number, seed, len(tried), worth[kept] / best))
+            made = method(of, seed)
+            found.append(Solved(name, number, seed, len(made.tried), (_worth(of, made.kept) or 0.0) / best))
     return found
+
+
+def best_measured(of: Problem, seed: int, tried: Sequence[Setting]) -> Found:
+    """Kept is what measured best."""
+    return Found(tuple(tried), max((of.start, *tried), key=lambda setting: measured(of, setting, seed)))
 
 
 def better(found: Sequence[Solved], method: str, than: str) -> float:
@@ -147,6 +157,27 @@ def measured(of: Problem, setting: Setting, seed: int) -> float:
     return _goodput(of, setting, _luck(of, setting, seed)) or 0.0
 
 
+def _best(of: Problem) -> float:
+    """What the best setting of the grid is worth.
+
+    Long runs share their luck, so what lags behind in the first one is not played again, and seats beyond those that
+    are ever taken change nothing.
+    """
+    first: dict[Setting, float] = {}
+    for tokens in dict.fromkeys(tokens for _, tokens in GRID):
+        before = None
+        for setting in sorted(setting for setting in GRID if setting[1] == tokens):
+            run = _run(of, setting, LONG_LUCK)
+            if run is None:
+                continue
+            if before is not None and run.figures == before:
+                break
+            first[setting], before = run.goodput_tok_s(of.objectives), run.figures
+    near = [setting for setting, value in first.items() if value >= BEHIND * max(first.values())]
+    return max(_worth(of, setting) or 0.0 for setting in near)
+
+
+@cache
 def _worth(of: Problem, setting: Setting) -> float | None:
     values = [_goodput(of, setting, LONG_LUCK + run) for run in range(LONG_RUNS)]
     known = [value for value in values if value is not None]
@@ -154,6 +185,11 @@ def _worth(of: Problem, setting: Setting) -> float | None:
 
 
 def _goodput(of: Problem, setting: Setting, luck: int) -> float | None:
+    run = _run(of, setting, luck)
+    return None if run is None else run.goodput_tok_s(of.objectives)
+
+
+def _run(of: Problem, setting: Setting, luck: int) -> Run | None:
     try:
         setup = _prepared(of.machine, setting)
     except StartFailed:
@@ -163,8 +199,7 @@ def _goodput(of: Problem, setting: Setting, luck: int) -> float | None:
         if request.arrival_s >= end_s:
             break
         requests.append(request)
-    run = play(setup.rules, setup.step_time, Sample(requests, None), (WARM_S, end_s))
-    return run.goodput_tok_s(of.objectives)
+    return play(setup.rules, setup.step_time, Sample(requests, None), (WARM_S, end_s))
 
 
 def _luck(of: Problem, setting: Setting, seed: int) -> int:

@@ -104,13 +104,13 @@ def _around(diagnosis: Diagnosis, server: Server) -> Iterator[tuple[Finding, Dra
         return
     values, seats = server.values, server.rules.seats
     knob = Knob.MAX_ACTIVE_SEQS if Knob.MAX_ACTIVE_SEQS in values else Knob.MAX_NUM_SEQS
-    for number in _powers(1, MANY_SEATS):
+    for number in powers(1, MANY_SEATS):
         risk = "more requests wait" if number < seats else "gaps between tokens grow with the batch"
         yield finding, _draft(knob, number, f"Let {number} requests run at once instead of {seats}.", risk)
     budget = values.get(Knob.MAX_NUM_BATCHED_TOKENS)
     if not isinstance(budget, int) or isinstance(budget, bool):
         return
-    for number in _powers(FEW_TOKENS, MANY_TOKENS):
+    for number in powers(FEW_TOKENS, MANY_TOKENS):
         risk = "long prompts take more steps" if number < budget else "the slowest gaps grow while prompts are read"
         words = f"Compute up to {number} tokens per step instead of {budget}."
         yield finding, _draft(Knob.MAX_NUM_BATCHED_TOKENS, number, words, risk)
@@ -124,7 +124,7 @@ def with_small_steps(candidate: Candidate, config: EffectiveConfig, server: Serv
     budget = server.values.get(Knob.MAX_NUM_BATCHED_TOKENS)
     if candidate.draft.knob is Knob.MAX_NUM_BATCHED_TOKENS or not isinstance(budget, int) or isinstance(budget, bool):
         return
-    for number in _powers(FEW_TOKENS, budget):
+    for number in powers(FEW_TOKENS, budget):
         change = change_of({**dict(candidate.change), Knob.MAX_NUM_BATCHED_TOKENS: number})
         try:
             engines.check(server.engine, change, config)
@@ -143,7 +143,8 @@ def _draft(knob: Knob, value: int, words: str, risk: str) -> Draft:
     return Draft(Optimizer.BATCHING, knob, (value,), words, (), (risk,), 1.0)
 
 
-def _powers(low: int, high: int) -> list[int]:
+def powers(low: int, high: int) -> list[int]:
+    """Of two, from one of them to another."""
     return [2**power for power in range(int(log2(low)), int(log2(high)) + 1)]
 
 

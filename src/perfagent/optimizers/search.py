@@ -248,10 +248,10 @@ def _gains(prediction: Prediction, objectives: Sequence[Objective]) -> NDArray[n
 def _gain(after: Run, today: Run, latencies: Sequence[Objective]) -> float:
     if not latencies:
         return log(_power(after) / _power(today))
-    return log(_worth(after, latencies) / _worth(today, latencies))
+    return log(worth(after, latencies) / worth(today, latencies))
 
 
-def _worth(run: Run, latencies: Sequence[Objective]) -> float:
+def worth(run: Run, latencies: Sequence[Objective]) -> float:
     """Goodput, and a little of what comes too late: where nothing keeps the objectives, serving more is a way there."""
     return run.goodput_tok_s(latencies) + LATE * max(run.figures[Figure.THROUGHPUT], 1e-9)
 
