@@ -121,9 +121,10 @@ class _Answers:
             wanted = completion_of(await _json(request))
         except InvalidInput as error:
             return _refused(Refusal(400, str(error)))
-        ticket, spoken = self._begun(wanted)
-        if isinstance(ticket, Refusal):
-            return _refused(ticket)
+        begun = self._begun(wanted)
+        if isinstance(begun, Refusal):
+            return _refused(begun)
+        ticket, spoken = begun
         if wanted.stream:
             stream = self._stream(ticket, wanted, spoken)
             return StreamingResponse(stream, media_type="text/event-stream", headers=EMULATED)
@@ -136,22 +137,22 @@ class _Answers:
             wanted = generate_of(await _json(request))
         except InvalidInput as error:
             return _refused(Refusal(422, str(error)))
-        ticket, spoken = self._begun(wanted)
-        return (
-            _refused(ticket)
-            if isinstance(ticket, Refusal)
-            else await self._whole(request, ticket, as_generated(wanted, spoken))
-        )
+        begun = self._begun(wanted)
+        if isinstance(begun, Refusal):
+            return _refused(begun)
+        ticket, spoken = begun
+        return await self._whole(request, ticket, as_generated(wanted, spoken))
 
     @property
     def own_api(self) -> bool:
         """Whether the engine has an API of its own beside OpenAI's, which then tells no log-probabilities."""
         return self._fleet.machine.spec.completions is Completions.GENERATE
 
-    def _begun(self, wanted: Completion) -> tuple[Ticket | Refusal, Sequence[Word]]:
+    def _begun(self, wanted: Completion) -> tuple[Ticket, Sequence[Word]] | Refusal:
         """The request under way, and what will have been answered when it is done."""
-        spoken = words(wanted.prompt, wanted.max_tokens, self._now().astray)
-        return self._fleet.submit(self._replica, wanted.prompt_tokens, wanted.max_tokens), spoken
+        astray = self._now().astray
+        ticket = self._fleet.submit(self._replica, wanted.prompt_tokens, wanted.max_tokens)
+        return ticket if isinstance(ticket, Refusal) else (ticket, words(wanted.prompt, wanted.max_tokens, astray))
 
     def _now(self) -> EmulatedEngine:
         self._pace.catch_up()

@@ -5,7 +5,6 @@ What comes back is somebody else's JSON: taken apart here without trusting its s
 
 from collections.abc import Mapping
 from enum import Enum
-from math import isfinite
 from typing import TypeGuard
 
 from perfagent.domain.errors import BadAnswer
@@ -16,6 +15,9 @@ SEED = 0
 """Nothing is drawn at temperature 0; it is said in case a server draws all the same."""
 DIGITS = 6
 """Of a logarithm that are kept: more than 16 bits tell, and a third of what is sent."""
+
+FARTHEST = 1e6
+"""A number beyond this is no logarithm of a probability."""
 
 
 class Completions(Enum):
@@ -45,10 +47,11 @@ def answer(form: Completions, body: object) -> Answer:
     else:
         seen = part(next(iter(parts(given, "choices")), {}), "logprobs")
         tokens, logprobs = _list(seen, "tokens"), _list(seen, "token_logprobs")
-    texts = tuple(token for token in tokens if isinstance(token, str))
+    # JSON can spell halves of characters, which cannot be written down
+    texts = tuple(token.encode(errors="replace").decode() for token in tokens if isinstance(token, str))
     if not texts or len(texts) != len(tokens):
         raise BadAnswer("it answered without telling its tokens")
-    numbers = tuple(round(float(value), DIGITS) for value in logprobs if _is_number(value))
+    numbers = tuple(round(min(float(value), 0.0), DIGITS) for value in logprobs if _is_number(value))
     return Answer(texts, numbers if len(numbers) == len(texts) else ())
 
 
@@ -67,4 +70,4 @@ def _list(body: Mapping[str, object], key: str) -> list[object]:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < FARTHEST

@@ -27,7 +27,7 @@ LEAST_PROMPTS = 2
 def read_prompts(text: str) -> tuple[str, ...]:
     """Prompts from JSON lines, each `{"prompt": "…"}`. Raises `InvalidInput`."""
     found = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -52,10 +52,22 @@ def test_what_tgi_documents_is_read() -> None:
     assert engines.answered("tgi", told) == Answer((" blue", "."), (-0.5, -1.0))
 
 
-@pytest.mark.parametrize("logprobs", [None, [], [-0.5], [-0.5, None], [-0.5, "x"], [-0.5, float("-inf")], [True, 1]])
+@pytest.mark.parametrize(
+    "logprobs", [None, [], [-0.5], [-0.5, None], [-0.5, "x"], [-0.5, float("-inf")], [True, 1], [-0.5, -(10**400)]]
+)
 def test_probabilities_that_are_not_told_of_every_token_are_told_of_none(logprobs: object) -> None:
     body = {"choices": [{"text": "ab", "logprobs": {"tokens": ["a", "b"], "token_logprobs": logprobs}}]}
     assert engines.answered("vllm", body) == Answer(("a", "b"))
+
+
+def test_half_a_character_can_be_written_down() -> None:
+    body = {"choices": [{"logprobs": {"tokens": ["\ud83d", "a"], "token_logprobs": [-1, -1]}}]}
+    assert engines.answered("vllm", body).tokens == ("?", "a")
+
+
+def test_no_token_is_more_than_certain() -> None:
+    body = {"choices": [{"logprobs": {"tokens": ["a", "b", "c"], "token_logprobs": [1e-9, 800.0, -0.5]}}]}
+    assert engines.answered("vllm", body).logprobs == (0.0, 0.0, -0.5)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,7 @@ def test_the_shipped_prompts_are_two_dozen_different_ones() -> None:
 
 def test_prompts_are_json_lines_and_blank_lines_do_not_count() -> None:
     assert read_prompts('{"prompt": "one"}\n\n{"prompt": "two", "kind": "told by people"}\n') == ("one", "two")
+    assert read_prompts('{"prompt": "a\u2028b"}\r\n{"prompt": "c\x85d"}') == ("a\u2028b", "c\x85d")
 
 
 @pytest.mark.parametrize(
