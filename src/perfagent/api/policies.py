@@ -25,10 +25,16 @@ class BoundsIn(Model):
     max: _Bound | None = None
 
 
+def _name_knobs(schema: dict[str, Any]) -> None:
+    """Show callers each knob by name, and that nothing else is taken."""
+    schema["properties"] |= dict.fromkeys(Knob, schema["additionalProperties"])
+    schema["additionalProperties"] = False
+
+
 class KnobsIn(Model):
     """What may go without approval: `{"allow": ["max_num_seqs"], "max_num_seqs": {"max": 1024}}`."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra=_name_knobs)
     __pydantic_extra__: dict[str, BoundsIn]
 
     allow: Annotated[tuple[Knob, ...], Field(max_length=len(Knob))] | None = None

@@ -286,7 +286,7 @@ def _held(rollout: Rollout, event: Event) -> Rollout:
         case Promoted(at_s, who, why) if resume is Phase.MONITORING:
             return _promote(rollout, at_s, (f"promoted by {who}: {why}",))
         case Thawed(at_s) if rollout.frozen:
-            return _look_again(rollout, at_s, "the freeze is over")
+            return _thaw(rollout, at_s)
         case Paused(at_s, who, why) if rollout.frozen:
             return _hold(rollout, at_s, Phase.ROLLING_OUT, f"paused by {who}: {why}")
         case Resumed(at_s, who, why) if resume is not None:
@@ -372,16 +372,22 @@ def _plan_anew(rollout: Rollout, reason: str) -> Rollout:
     )
 
 
+def _thaw(rollout: Rollout, at_s: float) -> Rollout:
+    approval, counts_s = rollout.approval, rollout.planned.pace.approval_timeout_s
+    if approval is not None and at_s >= approval.at_s + counts_s and not rollout.touched:
+        unstored = replace(rollout, captured=(), captured_at_s=None, history=())
+        return _plan_anew(unstored, f"{approval.who}'s approval ran out during the freeze")
+    return _look_again(rollout, at_s, "the freeze is over")
+
+
 def _look_again(rollout: Rollout, at_s: float, reason: str) -> Rollout:
     """Go on changing replicas after a freeze or somebody's edit; where nothing was touched, store what is there anew.
 
     The past that a stage is compared with ends where its first replica is changed, so it has not begun before that.
     """
-    plan, approval = rollout.planned, rollout.approval
+    plan = rollout.planned
     if not rollout.touched:
         fresh = replace(rollout, captured=(), captured_at_s=None, answers=(), history=())
-        if approval is not None and at_s >= approval.at_s + plan.pace.approval_timeout_s:
-            return _plan_anew(fresh, f"{approval.who}'s approval ran out meanwhile")
         return _start(fresh, plan, at_s, reason)
     before = plan.stages[rollout.stage - 1].targets if rollout.stage else ()
     begun = rollout if set(rollout.touched) - set(before) else _record(rollout, started_at_s=at_s)

@@ -17,6 +17,7 @@ POST /collect/{engine} · POST /analyze · POST /optimize
 POST /workflows · GET /workflows · GET /workflows/{workflow_id}
 POST /workflows/{workflow_id}/approve · POST /workflows/{workflow_id}/reject · POST /workflows/{workflow_id}/pause
 POST /workflows/{workflow_id}/resume · POST /workflows/{workflow_id}/abort · POST /workflows/{workflow_id}/promote
+POST /workflows/{workflow_id}/take-over
 GET /services · GET /services/{service_id} · PUT /services/{service_id} · DELETE /services/{service_id}
 GET /services/{service_id}/findings · GET /services/{service_id}/proposals · GET /services/{service_id}/windows
 GET /services/{service_id}/incidents · GET /services/{service_id}/slos

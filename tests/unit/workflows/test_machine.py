@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfagent.domain.errors import IllegalTransition
+from perfagent.domain.freeze import Weekly
+from perfagent.domain.policy import Policy
 from perfagent.domain.verdict import Verdict
 from perfagent.workflows.events import (
     Aborted,
@@ -351,8 +353,10 @@ def test_an_approval_does_not_outlast_a_freeze_for_longer_than_it_counts() -> No
     assert step(frozen, Thawed(lapsed_s - 0.1)).approval is not None
     anew = step(frozen, Thawed(lapsed_s))
     assert (anew.phase, anew.plan, anew.approval) == (Phase.PENDING, None, None)
-    assert anew.reason == "planned anew: ann's approval ran out meanwhile"
+    assert anew.reason == "planned anew: ann's approval ran out during the freeze"
     assert step(anew, Planned(lapsed_s, PLAN)).phase is Phase.AWAITING_APPROVAL
+    resume = Resumed(lapsed_s, "bob", "now")
+    assert repeats(step(frozen, resume), resume)
 
 
 def test_who_pauses_in_a_freeze_is_waited_for_when_it_is_over() -> None:
@@ -516,6 +520,9 @@ class _Story:
         verbs = (manager.pause, manager.resume, manager.promote, manager.approve)
         for _ in range(self.draw(st.integers(0, 12))):
             await manager.tick()
+            if self.draw(st.integers(0, 4)) == 0:
+                always = self.draw(st.sampled_from([(), (Weekly(),)]))
+                world.service = replace(world.service, policy=Policy(freezes=always))
             if self.draw(st.integers(0, 3)) == 0:
                 with suppress(IllegalTransition):
                     self.draw(st.sampled_from(verbs))(rollout.id, "ann", "so be it")
