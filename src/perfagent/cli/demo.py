@@ -13,7 +13,7 @@ import typer
 
 from perfagent.app import assembled, running
 from perfagent.cli.output import Exit, fail
-from perfagent.cli.story import SERVICE, Story, chapter, compare, ms, say
+from perfagent.cli.story import SERVICE, Story, caller, chapter, compare, ms, say
 from perfagent.clock import SystemClock, VirtualClock
 from perfagent.domain.errors import AgentError, InvalidInput
 from perfagent.emulator.fleet import Fleet
@@ -65,7 +65,7 @@ async def _tell(port: int, seed: int, *, keep: bool) -> None:
         serve_fleet(made, clock) as addresses,
         assembled(settings, store=None, clock=clock) as app,
         running(app, "127.0.0.1", port) as (address, loop),
-        httpx.AsyncClient(base_url=address, trust_env=False, timeout=30.0) as client,
+        caller(address) as client,
     ):
         stage = Stage(made, addresses, Story(REPLICAS, clock, loop, client, real, LOOK_S, MOST_S))
         say(f"{REPLICAS} emulated vLLM {made.machine.release} servers are up, {addresses[0]} and so on.")

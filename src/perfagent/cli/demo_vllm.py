@@ -14,7 +14,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Annotated
 
-import httpx
 import typer
 import yaml
 
@@ -23,7 +22,7 @@ from perfagent.app import PROCESSES, assembled, running
 from perfagent.cli.demo_clients import Clients, ended
 from perfagent.cli.output import Exit, fail
 from perfagent.cli.stop import end
-from perfagent.cli.story import SERVICE, Story, chapter, compare, ms, say
+from perfagent.cli.story import SERVICE, Story, caller, chapter, compare, ms, say
 from perfagent.clock import SystemClock
 from perfagent.domain.errors import AgentError, InvalidInput
 from perfagent.services_file import INHERITED, read_services
@@ -119,7 +118,7 @@ async def _tell(model: str, vllm: str, folder: Path) -> None:
         async with (
             assembled(settings, store=folder) as app,
             running(app, "127.0.0.1", 0) as (address, loop),
-            httpx.AsyncClient(base_url=address, trust_env=False, timeout=60.0) as client,
+            caller(address) as client,
         ):
             story = Story(REPLICAS, real, loop, client, real, LOOK_S, MOST_S)
             say(f"{REPLICAS} vLLM servers are starting from {path}; the agent is at {address}/api/v1/docs")

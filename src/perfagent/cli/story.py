@@ -16,6 +16,8 @@ from perfagent.domain.errors import AgentError
 from perfagent.ports import Clock
 
 SERVICE = "chat"
+IDLE_S = 3.0
+"""How long an idle connection is kept: less than the 5 s after which uvicorn closes it."""
 ENDED = ("completed", "rolled_back", "rejected", "failed", "held")
 
 
@@ -134,6 +136,13 @@ class Story:
 
 def _ended_stages(seen: dict[str, Any]) -> int:
     return sum(record["verdict"] is not None for record in seen["rollout_history"])
+
+
+def caller(address: str) -> httpx.AsyncClient:
+    """Somebody who calls the agent at this address, as patient as a busy machine wants it."""
+    return httpx.AsyncClient(
+        base_url=address, trust_env=False, timeout=60.0, limits=httpx.Limits(keepalive_expiry=IDLE_S)
+    )
 
 
 def compare(title: str, before: Mapping[str, float | None], after: Mapping[str, float | None]) -> None:
