@@ -147,3 +147,13 @@ def test_a_queue_grows_where_more_comes_than_is_served() -> None:
     few = [request(f"r{turn}", 0.2 * turn, tokens=10) for turn in range(20)]
     assert played(*many, of=rules(seats=1), to_s=4.0).queue_growth > 10
     assert played(*few, of=rules(seats=1), to_s=4.0).queue_growth == pytest.approx(0, abs=1)
+
+
+def test_only_what_lies_in_the_span_counts_of_steps_in_which_all_decode() -> None:
+    """Both requests get their first token at 10 ms, then 99 more each, 10 ms apart; 39 of these in the span."""
+    two = [request("a", tokens=100), request("b", tokens=100)]
+    for gaps_are_steps, times in ((False, 2), (True, 1)):
+        run = play(rules(), TEN_MS, Sample(two, None), (0.105, 0.495), gaps_are_steps=gaps_are_steps)
+        assert run.figures[Figure.THROUGHPUT] == pytest.approx(2 * 39 / 0.39)
+        assert run.gaps[:, 0] == pytest.approx(0.01)
+        assert (len(run.gaps), set(run.gaps[:, 1])) == (39, {times})
