@@ -46,6 +46,12 @@ def test_what_a_real_vllm_sends_is_read() -> None:
     )
 
 
+def test_what_a_real_sglang_sends_is_read() -> None:
+    assert engines.answered("sglang", sent("sglang-0.5.23")) == Answer(
+        (" a", " copy", " of", "\n"), (-2.020566, -3.183079, -1.198349, -1.385021)
+    )
+
+
 def test_what_tgi_documents_is_read() -> None:
     tokens = [{"id": 4, "text": " blue", "logprob": -0.5, "special": False}, {"id": 5, "text": ".", "logprob": -1}]
     told = {"generated_text": " blue.", "details": {"finish_reason": "length", "tokens": tokens}}
