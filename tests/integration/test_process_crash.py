@@ -21,7 +21,7 @@ async def test_a_change_that_was_begun_is_ended_by_the_next_agent(number: int, t
     one = fake(*doomed.BEFORE.flags, port=free_port(), drain_s=0.1)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, "-P", "-m", doomed.__name__, str(tmp_path), str(one.port), str(number)]
-    ended = subprocess.run(words, env=env, stdout=subprocess.PIPE, timeout=60)  # noqa: ASYNC221
+    ended = subprocess.run(words, env=env, stdout=subprocess.PIPE, timeout=100)  # noqa: ASYNC221
     assert ended.returncode == -signal.SIGKILL
     assert ended.stdout == b""
     async with here(tmp_path, one) as agent:

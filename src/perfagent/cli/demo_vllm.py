@@ -183,7 +183,13 @@ async def _stop_harm(story: Story, described: Sequence[Engine], records: Records
     say(f"Somebody asks for {HARMFUL}: a KV cache of {BLOCKS} blocks of 128 tokens, to save memory.")
     asked = {"service": SERVICE, "config_changes": HARMFUL, "monitoring_duration_seconds": MONITORING_S}
     begun = await story.ask("POST", "/workflows", asked)
-    done = await story.follow(begun["workflow_id"])
+    workflow = begun["workflow_id"]
+    done = await story.follow(workflow)
+    if done["status"] == "held":
+        say("What cannot be proven is held for a person. The demo has it undone.", style="yellow")
+        why = "nobody is served better by it"
+        await story.ask("POST", f"/workflows/{workflow}/abort", {"who": "the demo", "why": why})
+        done = await story.until(workflow, lambda seen: seen["status"] not in ("held", "rolling_back"))
     if done["status"] != "rolled_back":
         raise AgentError(f"the harmful change ended as {done['status']}: {done['reason']}")
     now = _command_lines(described, records)
