@@ -7,12 +7,11 @@ from itertools import pairwise
 import pytest
 from typer.testing import CliRunner
 
-from perfagent.bench import tpe, tuners, tuning
+from perfagent.bench import tpe, trials, tuners, tuning
 from perfagent.bench.tpe import by_tpe
 from perfagent.bench.tuners import at_random, by_hand, by_rules, by_twin, doubling, in_one_shot
-from perfagent.bench.tuning import GRID, Method, Solved, better, measured, problem, solve
+from perfagent.bench.tuning import GRID, Found, Method, Solved, better, measured, problem, solve
 from perfagent.cli.main import app
-from perfagent.optimizers import trials
 
 FEW = ((4, 2048), (32, 2048), (256, 2048), (256, 8192))
 
@@ -26,6 +25,9 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "ROUNDS", ((1, 1),))
     monkeypatch.setattr(trials, "FEW", 1)
     monkeypatch.setattr(trials, "DRAWS", 2)
+    monkeypatch.setattr(trials, "FEW_TOKENS", 2048)
+    monkeypatch.setattr(trials, "MANY_TOKENS", 4096)
+    monkeypatch.setattr(trials, "MANY_SEATS", 128)
     monkeypatch.setattr(tpe, "MOST_TRIALS", 2)
     monkeypatch.setattr(tuning, "LONG_RUNS", 1)
     monkeypatch.setattr(tuning, "TRIAL_S", 30.0)
@@ -53,6 +55,17 @@ def test_every_method_keeps_what_measured_best() -> None:
         assert one.trials <= 2
     assert all(one.trials == 2 for one in found if one.method in ("random", "by hand"))
     assert all(one.trials <= 1 for one in found if one.method == "one shot")
+
+
+def test_what_cannot_be_the_best_need_not_be_played_to_know_the_best() -> None:
+    of = problem(2)
+    values = [tuning.worth_of(of, setting) for setting in FEW]
+    assert tuning.best_of(of) == max(value for value in values if value is not None)
+
+
+def test_where_too_little_goes_on_for_the_twin_nothing_is_tried() -> None:
+    idle = replace(problem(1), workload=replace(problem(1).workload, rate_per_s=((0.0, 0.05),)))
+    assert by_twin(idle, 0) == Found((), idle.start)
 
 
 def test_better_is_over_pairs_of_the_same_problem_and_luck() -> None:

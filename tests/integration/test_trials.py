@@ -5,13 +5,13 @@ from functools import cache
 import pytest
 
 from perfagent import engines
+from perfagent.bench import trials
+from perfagent.bench.trials import BLUR, Outlook, Tried, outlook
 from perfagent.bench.tuning import Setting, problem, watched_trial
 from perfagent.domain.errors import InvalidInput
 from perfagent.domain.knob import Change, Knob, change_of
 from perfagent.domain.machine import Machine
 from perfagent.forecast import Forecaster, case
-from perfagent.optimizers import trials
-from perfagent.optimizers.trials import BLUR, Outlook, Tried, outlook
 
 PROBLEM = problem(3)
 START = PROBLEM.start

@@ -10,6 +10,7 @@ import numpy as np
 
 from perfagent import engines
 from perfagent.analysis import diagnose
+from perfagent.bench.trials import Tried, outlook
 from perfagent.bench.tuning import (
     GRID,
     MOST_TRIALS,
@@ -32,7 +33,6 @@ from perfagent.domain.window import Window
 from perfagent.forecast import Case, Forecaster, case
 from perfagent.forecast.demand import Arrivals, Demand
 from perfagent.optimizers import propose
-from perfagent.optimizers.trials import Tried, outlook
 from perfagent.twin import Lengths
 from perfagent.twin.belief import Belief
 

@@ -110,14 +110,14 @@ def solve_all(problems: Sequence[int], seeds: int, methods: Mapping[str, Method]
 def solve(number: int, *, seeds: int, methods: Mapping[str, Method]) -> list[Solved]:
     """One problem; nothing where no setting serves half of what is asked for in time."""
     of = problem(number)
-    best = _best(of)
+    best = best_of(of)
     if best < SOLVABLE * of.workload.rate_per_s[0][1] * of.workload.output.mean:
         return []
     found = []
     for seed in range(seeds):
         for name, method in methods.items():
             made = method(of, seed)
-            found.append(Solved(name, number, seed, len(made.tried), (_worth(of, made.kept) or 0.0) / best))
+            found.append(Solved(name, number, seed, len(made.tried), (worth_of(of, made.kept) or 0.0) / best))
     return found
 
 
@@ -157,7 +157,7 @@ def measured(of: Problem, setting: Setting, seed: int) -> float:
     return _goodput(of, setting, _luck(of, setting, seed)) or 0.0
 
 
-def _best(of: Problem) -> float:
+def best_of(of: Problem) -> float:
     """What the best setting of the grid is worth.
 
     Long runs share their luck, so what lags behind in the first one is not played again, and seats beyond those that
@@ -174,11 +174,12 @@ def _best(of: Problem) -> float:
                 break
             first[setting], before = run.goodput_tok_s(of.objectives), run.figures
     near = [setting for setting, value in first.items() if value >= BEHIND * max(first.values())]
-    return max(_worth(of, setting) or 0.0 for setting in near)
+    return max(worth_of(of, setting) or 0.0 for setting in near)
 
 
 @cache
-def _worth(of: Problem, setting: Setting) -> float | None:
+def worth_of(of: Problem, setting: Setting) -> float | None:
+    """What a setting is worth by long runs; None where the server does not start with it."""
     values = [_goodput(of, setting, LONG_LUCK + run) for run in range(LONG_RUNS)]
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None

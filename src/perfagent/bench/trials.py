@@ -3,6 +3,8 @@
 A proposal has to be surely for the better. A trial may fail, and teaches either way, so it goes by what is expected: of
 the goodput, and of how much better than the best so far it may be (expected improvement; Mockus 1978, Jones and others
 1998). Draws count by how well they tell what earlier trials measured.
+
+No agent goes by this: what it rolls out is a proposal. The benchmark of tuning does, where every method may try.
 """
 
 from collections.abc import Sequence
@@ -82,7 +84,7 @@ def outlook(forecaster: Forecaster, objectives: Sequence[Objective], tried: Sequ
     known = [_Option(one.change, servers.changed(server, one.change)) for one in tried]
     told = [option.shares(forecaster, objectives, DRAWS) for option in known]
     measured = [one.share for one in tried]
-    weights = _weights(np.array(told) - np.array(measured)[:, None])
+    weights = weights_of(np.array(told) - np.array(measured)[:, None])
     near = [np.clip(shares, share - BLUR, share + BLUR) for shares, share in zip(told, measured, strict=True)]
     best, held = max(zip(known, near, strict=True), key=lambda one: float(np.average(one[1], weights=weights)))
 
@@ -101,7 +103,7 @@ def outlook(forecaster: Forecaster, objectives: Sequence[Objective], tried: Sequ
     return Outlook(best.change, following if first or by > TIE else None)
 
 
-def _weights(misses: NDArray[np.float64]) -> NDArray[np.float64]:
+def weights_of(misses: NDArray[np.float64]) -> NDArray[np.float64]:
     """What each draw counts, by what it tells wrong of each trial: a row per trial."""
     logs = -((misses / BLUR) ** 2).sum(axis=0) / 2
     logs -= logs.max()
