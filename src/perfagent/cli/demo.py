@@ -6,7 +6,7 @@ HTTP. Only time is not real: the agent's loop drives a virtual clock as fast as 
 
 import asyncio
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -16,6 +16,7 @@ from perfagent.cli.output import Exit, fail
 from perfagent.cli.story import SERVICE, Story, caller, chapter, compare, ms, say
 from perfagent.clock import SystemClock, VirtualClock
 from perfagent.domain.errors import AgentError, InvalidInput
+from perfagent.emulator.faults import BadAnswers
 from perfagent.emulator.fleet import Fleet
 from perfagent.emulator.presets import fleet, preset
 from perfagent.emulator.server import serve_fleet
@@ -31,6 +32,8 @@ LOOK_S = 0.5
 MOST_S = 2 * 3600.0
 """Emulated seconds after which a rollout that has not ended is a failure of the demo."""
 HARMFUL = {"max_num_seqs": 4}
+SPOILING = {"kv_cache_dtype": "fp8"}
+"""The emulated servers have a fault by which fewer bits spoil their answers."""
 
 
 def demo(
@@ -38,7 +41,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed gives the same story.")] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the API and the servers running at the end.")] = False,  # noqa: FBT002
 ) -> None:
-    """Ten emulated vLLM servers with a bad batch limit: found, mended, and a harmful change stopped."""
+    """Ten emulated vLLM servers with a bad batch limit: it is mended, what harms is stopped, what is in doubt held."""
     try:
         asyncio.run(_tell(port, seed, keep=keep))
     except InvalidInput as wrong:
@@ -59,7 +62,8 @@ class Stage:
 async def _tell(port: int, seed: int, *, keep: bool) -> None:
     clock, real = VirtualClock(), SystemClock()
     began, start_s = real.monotonic(), clock.now()
-    made = fleet(preset("batch-limit"), replicas=REPLICAS, seed=seed, start_s=start_s)
+    faults = [BadAnswers(replica) for replica in range(REPLICAS)]
+    made = fleet(preset("batch-limit"), replicas=REPLICAS, seed=seed, faults=faults, start_s=start_s)
     settings = Settings(scrape_interval_s=SCRAPE_S)
     async with (
         serve_fleet(made, clock) as addresses,
@@ -73,6 +77,7 @@ async def _tell(port: int, seed: int, *, keep: bool) -> None:
         say(f"The agent's API, while this runs: {address}/api/v1/docs")
         await _mend(stage)
         await _stop_harm(stage)
+        await _hold_doubt(stage)
         say(f"{(clock.now() - start_s) / 60:.0f} emulated minutes in {real.monotonic() - began:.0f} s.", style="dim")
         if keep:
             say(f"Still running at {address}/api/v1/docs; interrupt to end.")
@@ -92,9 +97,7 @@ async def _mend(stage: Stage) -> None:
     workflow = await story.begin_mending(MONITORING_S)
 
     chapter("3  The rollout")
-    ended = await story.follow(workflow)
-    if ended["status"] != "completed":
-        raise AgentError(f"the rollout ended as {ended['status']}: {ended['reason']}")
+    _must_be("completed", await story.follow(workflow))
     await story.pass_time(WATCH_S, "watching the servers")
     compare("What clients saw, whole fleet", before, _seen(stage))
 
@@ -106,9 +109,33 @@ async def _stop_harm(stage: Stage) -> None:
     say(f"Somebody asks for {HARMFUL}, to save memory.")
     asked = {"service": SERVICE, "config_changes": HARMFUL, "monitoring_duration_seconds": MONITORING_S}
     begun = await story.ask("POST", "/workflows", asked)
-    ended = await story.follow(begun["workflow_id"])
-    if ended["status"] != "rolled_back":
-        raise AgentError(f"the harmful change ended as {ended['status']}: {ended['reason']}")
+    _must_be("rolled_back", await story.follow(begun["workflow_id"]))
+    await _must_run_as_before(stage, kept)
+
+
+async def _hold_doubt(stage: Stage) -> None:
+    story = stage.story
+    chapter("5  A change that is held")
+    kept = await _launched(stage)
+    say(f"Somebody asks for {SPOILING}, for more room. On these emulated servers it spoils the answers.")
+    asked = {"service": SERVICE, "config_changes": SPOILING, "monitoring_duration_seconds": MONITORING_S}
+    workflow = (await story.ask("POST", "/workflows", asked))["workflow_id"]
+    planned = await story.until(workflow, lambda seen: seen["status"] != "pending")
+    _must_be("awaiting_approval", planned)
+    say(planned["reason"])
+    await story.ask("POST", f"/workflows/{workflow}/approve", {"who": "the demo", "why": "to see what it does"})
+    _must_be("held", await story.follow(workflow))
+    await story.ask("POST", f"/workflows/{workflow}/abort", {"who": "the demo", "why": "these answers are no good"})
+    _must_be("rolled_back", await story.follow(workflow))
+    await _must_run_as_before(stage, kept)
+
+
+def _must_be(status: str, seen: dict[str, Any]) -> None:
+    if seen["status"] != status:
+        raise AgentError(f"the rollout is {seen['status']} and not {status}: {seen['reason']}")
+
+
+async def _must_run_as_before(stage: Stage, kept: list[list[str]]) -> None:
     now = await _launched(stage)
     if now != kept:
         raise AgentError(f"the rollback left {now} where {kept} had been")

@@ -56,6 +56,8 @@ from perfagent.workflows.observation import observation, past_length_s
 from perfagent.workflows.planning import Surveyor, check_decidable, foreseen, make_plan, nothing_to_do, paced
 from perfagent.workflows.sudden import SuddenHarm
 
+LOOK_S = 5.0
+"""Between two looks at replicas in which nothing happens; they take tens of seconds to start. An assumption."""
 MOST_NOISE_REPLICAS = 20
 """Replicas by whose past a service's noise is reckoned: more tell little more, and each takes a while to read."""
 
@@ -86,10 +88,24 @@ class Effects:
     """How often the loop scrapes."""
     _seen: dict[str, SuddenHarm] = field(default_factory=dict, init=False, repr=False)
     """By rollout: what was seen of its stage so far."""
+    _looked: dict[str, tuple[int, Effect, float]] = field(default_factory=dict, init=False, repr=False)
+    """By rollout: after how many events what effect came to nothing, and when."""
 
     async def run(self, rollout: Rollout, effect: Effect) -> Event | None:
-        """The event that came of the effect, or None for nothing new. Raises what the ports raise when it failed."""
+        """The event that came of the effect, or None for nothing new. Raises what the ports raise when it failed.
+
+        What has come to nothing is looked at again after `LOOK_S`: every look asks every replica.
+        """
         now_s = self.clock.now()
+        seq, looked, at_s = self._looked.get(rollout.id, (None, None, 0.0))
+        if (seq, looked) == (rollout.seq, effect) and at_s <= now_s < at_s + LOOK_S:
+            return None
+        event = await self._come_of(rollout, effect, now_s)
+        if event is None:
+            self._looked[rollout.id] = rollout.seq, effect, now_s
+        return event
+
+    async def _come_of(self, rollout: Rollout, effect: Effect, now_s: float) -> Event | None:
         match effect:
             case DraftPlan():
                 return await self._draft(rollout)
@@ -114,6 +130,7 @@ class Effects:
     def forget(self, rollout_id: str) -> None:
         """Keep nothing of a rollout that has ended."""
         self._seen.pop(rollout_id, None)
+        self._looked.pop(rollout_id, None)
         self.asking.forget(rollout_id)
 
     async def _draft(self, rollout: Rollout) -> Event:
