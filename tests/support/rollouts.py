@@ -25,11 +25,12 @@ from perfagent.domain.share import Share
 from perfagent.domain.snapshot import Labels, Snapshot, Target
 from perfagent.domain.window import Window
 from perfagent.engines import effective
-from perfagent.ports import Actuator, History, Journal, Lease
+from perfagent.ports import Actuator, History, Journal, Lease, Services
 from perfagent.store.database import Database
 from perfagent.store.journal import SqlJournal
 from perfagent.store.lease import SqlLease
-from perfagent.store.memory import Held, MemoryHistory, MemoryJournal, MemoryLease
+from perfagent.store.memory import Held, MemoryHistory, MemoryJournal, MemoryLease, MemoryServices
+from perfagent.store.services import SqlServices
 from perfagent.store.tables import LEASE
 from perfagent.workflows.effects import Effects
 from perfagent.workflows.leadership import Fenced, Leadership
@@ -176,6 +177,8 @@ class World:
     def __post_init__(self) -> None:
         self.held = Held()
         self.journal: Journal = MemoryJournal(self.held) if self.database is None else SqlJournal(self.database)
+        self.services: Services = MemoryServices() if self.database is None else SqlServices(self.database)
+        self.services.put(self.service)
         self.fleet = FleetDouble(self.clock, self.service.targets, start_delay_s=self.start_delay_s)
         self._ids = count(1)
         self._lives = count(1)
@@ -186,20 +189,20 @@ class World:
         So only the latest one acts. `deadly` kills it at a port call.
         """
         wrap: Callable[[Any], Any] = deadly.wrap if deadly is not None else lambda port: port
-        lead = Leadership(self._lease(f"agent {next(self._lives)}"), self.clock, FOR_EVER_S)
-        lead.renew()
-        actuator: Actuator = Fenced(wrap(self.fleet), lead)
+        self.lead = Leadership(wrap(self._lease(f"agent {next(self._lives)}")), self.clock, FOR_EVER_S)
+        self.lead.renew()
+        actuator: Actuator = Fenced(wrap(self.fleet), self.lead)
         effects = Effects(
             clock=self.clock,
             history=wrap(self.history),
-            services=lambda _: self.service,
+            services=wrap(self.services).get,
             actuators={"fleet": actuator},
-            survey=self._survey,
+            survey=wrap(self).survey,
             health=self.health,
             pace=self.pace,
             scrape_s=self.scrape_s,
         )
-        return Manager(wrap(self.journal), effects, lead, new_id=lambda: f"r{next(self._ids)}")
+        return Manager(wrap(self.journal), effects, self.lead, new_id=lambda: f"r{next(self._ids)}")
 
     def _lease(self, holder: str) -> Lease:
         """The lease, which has just run out."""
@@ -238,7 +241,8 @@ class World:
             await self.pass_time(tick_s)
         raise AssertionError(f"still {manager.get(rollout_id).phase}: {manager.get(rollout_id).reason}")
 
-    async def _survey(self, asked: Service) -> Survey:
+    async def survey(self, asked: Service) -> Survey:
+        """What the loop would find out of the service."""
         if self.survey_fails is not None:
             raise self.survey_fails
         config = effective(asked.engine, asked.launch, {}, {}, asked.release)
@@ -267,22 +271,30 @@ class Deadly:
 
     def __init__(self, at_call: int | None = None, *, after: bool = False) -> None:
         self.calls = 0
+        self.ports: set[str] = set()
+        """What was called, by its name."""
         self._at_call = at_call
         self._after = after
+        self._dead = False
 
     def wrap(self, port: Any) -> Any:
         """The port, deadly."""
         return _DeadlyPort(port, self)
 
     @contextmanager
-    def call(self) -> Iterator[None]:
+    def call(self, name: str) -> Iterator[None]:
         """One call of a port."""
+        if self._dead:  # what else was under way in the process ends as well
+            raise Killed
+        self.ports.add(name)
         fatal = self.calls == self._at_call
         self.calls += 1
-        if fatal and not self._after:
+        self._dead = fatal and not self._after
+        if self._dead:
             raise Killed
         yield
         if fatal:
+            self._dead = True
             raise Killed
 
 
@@ -295,11 +307,11 @@ class _DeadlyPort:
         method = getattr(self._port, name)
 
         async def asynchronously(*args: Any, **more: Any) -> Any:
-            with self._deadly.call():
+            with self._deadly.call(name):
                 return await method(*args, **more)
 
         def synchronously(*args: Any, **more: Any) -> Any:
-            with self._deadly.call():
+            with self._deadly.call(name):
                 return method(*args, **more)
 
         return asynchronously if iscoroutinefunction(method) else synchronously
