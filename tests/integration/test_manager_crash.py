@@ -14,6 +14,8 @@ from perfagent.domain.knob import LaunchConfig
 from perfagent.domain.verdict import Verdict
 from perfagent.store.database import Database, open_database
 from perfagent.store.tables import EVENTS
+from perfagent.workflows.events import Paused, Resumed
+from perfagent.workflows.manager import Manager
 from perfagent.workflows.model import Phase
 from support.rollouts import Deadly, Killed, World, max_num_seqs, request, service
 
@@ -40,21 +42,43 @@ def kept_in(request: pytest.FixtureRequest) -> Iterator[Database | None]:
         yield database
 
 
-async def story(deadly: Deadly, kept_in: Database | None, *, harmful: bool) -> Ending:
-    """A rollout over two replicas on a manager that `deadly` kills at most once."""
+@dataclass(frozen=True)
+class Story:
+    """What becomes of a rollout over two replicas, and what people say on the way."""
+
+    phase: Phase
+    harmful: bool = False
+    by_people: bool = False
+    """Somebody approves it, promotes its stages, lets it wait and go on, and then wants everything back."""
+
+
+PROMOTED, UNDONE = Story(Phase.COMPLETED), Story(Phase.ROLLED_BACK, harmful=True)
+BY_PEOPLE = Story(Phase.ROLLED_BACK, by_people=True)
+
+CALLED = {"read", "apply", "ready", "append", "after", "since", "sampled", "get", "survey", "claim"}
+"""Every call that a manager makes of the world outside: to replicas, journal, history, services and lease."""
+
+
+async def story(deadly: Deadly, kept_in: Database | None, told: Story) -> Ending:
+    """The story on a manager that `deadly` kills at most once."""
     if kept_in is not None:
         with kept_in.transaction() as connection:
             connection.execute(delete(EVENTS))
     world = World(service(2, stages=(10, 100)), start_delay_s=5.0, scrape_s=6.0, database=kept_in)
-    await world.warm_up(60)
-    if harmful:
+    await world.warm_up(130)
+    if told.harmful:
         world.fleet.slowness = lambda config: 3.0 if max_num_seqs(config) == 64 else 1.0
+    asked = request(monitoring_s=60.0, requires_approval=told.by_people, auto_rollout=not told.by_people)
     manager = None
     for _ in range(200):
         try:
             manager = manager or world.manager(deadly=deadly)
+            world.lead.renew()
+            manager.refresh()
             if not manager.rollouts():
-                manager.create(request(monitoring_s=60.0))
+                manager.create(asked)
+            if told.by_people:
+                speak(manager)
             await manager.tick()
         except Killed:
             manager = world.manager()
@@ -65,22 +89,41 @@ async def story(deadly: Deadly, kept_in: Database | None, *, harmful: bool) -> E
             stages = [(record.percent, record.verdict) for record in rollout.history]
             configs = dict(world.fleet.configs)
             return Ending(rollout.phase, configs, rollout.touched, stages, len(world.fleet.applied))
-        await world.pass_time(24)
+        await world.pass_time(36)
     raise AssertionError("the rollout never ended")
 
 
-@pytest.mark.parametrize(("harmful", "phase"), [(False, Phase.COMPLETED), (True, Phase.ROLLED_BACK)])
+def speak(manager: Manager) -> None:
+    """What a person says to the rollout as it stands; who got no answer looks at it again and says it then."""
+    (rollout,) = manager.rollouts()
+    said = {type(event) for _, event in manager.events(rollout.id)}
+    match rollout.phase:
+        case Phase.AWAITING_APPROVAL:
+            manager.approve(rollout.id, "ann", "it is quiet")
+        case Phase.MONITORING if Paused not in said:
+            manager.pause(rollout.id, "ann", "lunch")
+        case Phase.HELD if Resumed not in said:
+            manager.resume(rollout.id, "ann", "back")
+        case Phase.HELD if rollout.stage == 0:
+            manager.promote(rollout.id, "ann", "looks good", percent=10)
+        case Phase.MONITORING if rollout.stage == 1:
+            manager.abort(rollout.id, "ann", "changed my mind")
+
+
+@pytest.mark.timeout(600)  # some three hundred rollouts, each of which must reach its end
+@pytest.mark.parametrize("told", [PROMOTED, UNDONE, BY_PEOPLE], ids=["promoted", "undone", "by people"])
 async def test_a_rollout_ends_as_if_nothing_had_happened_wherever_its_manager_dies(
-    kept_in: Database | None, harmful: bool, phase: Phase
+    kept_in: Database | None, told: Story
 ) -> None:
     alive = Deadly()
-    undisturbed = await story(alive, kept_in, harmful=harmful)
-    assert undisturbed.phase is phase
-    assert [max_num_seqs(config) for config in undisturbed.configs.values()] == ([8, 8] if harmful else [64, 64])
-    assert alive.calls > 30
+    undisturbed = await story(alive, kept_in, told)
+    assert undisturbed.phase is told.phase
+    left = 64 if told is PROMOTED else 8
+    assert [max_num_seqs(config) for config in undisturbed.configs.values()] == [left, left]
+    assert alive.ports == CALLED | ({"events"} if told.by_people else set())
     for call in range(alive.calls):
         for after in (False, True):
             deadly = Deadly(call, after=after)
-            ending = await story(deadly, kept_in, harmful=harmful)
+            ending = await story(deadly, kept_in, told)
             assert ending == undisturbed, f"killed {'after' if after else 'before'} call {call}"
             assert deadly.calls == call + 1

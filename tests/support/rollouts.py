@@ -27,11 +27,12 @@ from perfagent.domain.share import Share
 from perfagent.domain.snapshot import Labels, Snapshot, Target
 from perfagent.domain.window import Window
 from perfagent.engines import effective
-from perfagent.ports import Actuator, History, Journal, Lease
+from perfagent.ports import Actuator, History, Journal, Lease, Services
 from perfagent.store.database import Database
 from perfagent.store.journal import SqlJournal
 from perfagent.store.lease import SqlLease
-from perfagent.store.memory import Held, MemoryHistory, MemoryJournal, MemoryLease
+from perfagent.store.memory import Held, MemoryHistory, MemoryJournal, MemoryLease, MemoryServices
+from perfagent.store.services import SqlServices
 from perfagent.store.tables import LEASE
 from perfagent.workflows.asking import Asking
 from perfagent.workflows.effects import Effects
@@ -206,6 +207,8 @@ class World:
     def __post_init__(self) -> None:
         self.held = Held()
         self.journal: Journal = MemoryJournal(self.held) if self.database is None else SqlJournal(self.database)
+        self.services: Services = MemoryServices() if self.database is None else SqlServices(self.database)
+        self.services.put(self.service)
         self.fleet = FleetDouble(self.clock, self.service.targets, start_delay_s=self.start_delay_s)
         self._ids = count(1)
         self._lives = count(1)
@@ -216,21 +219,21 @@ class World:
         So only the latest one acts. `deadly` kills it at a port call.
         """
         wrap: Callable[[Any], Any] = deadly.wrap if deadly is not None else lambda port: port
-        lead = Leadership(self._lease(f"agent {next(self._lives)}"), self.clock, FOR_EVER_S)
-        lead.renew()
-        actuator: Actuator = Fenced(wrap(self.fleet), lead)
+        self.lead = Leadership(wrap(self._lease(f"agent {next(self._lives)}")), self.clock, FOR_EVER_S)
+        self.lead.renew()
+        actuator: Actuator = Fenced(wrap(self.fleet), self.lead)
         effects = Effects(
             clock=self.clock,
             history=wrap(self.history),
-            services=lambda _: self.service,
+            services=wrap(self.services).get,
             actuators={"fleet": actuator},
-            survey=self._survey,
+            survey=wrap(self).survey,
             asking=Asking(wrap(self.fleet)),
             health=self.health,
             pace=self.pace,
             scrape_s=self.scrape_s,
         )
-        return Manager(wrap(self.journal), effects, lead, new_id=lambda: f"r{next(self._ids)}")
+        return Manager(wrap(self.journal), effects, self.lead, new_id=lambda: f"r{next(self._ids)}")
 
     def _lease(self, holder: str) -> Lease:
         """The lease, which has just run out."""
@@ -269,7 +272,8 @@ class World:
             await self.pass_time(tick_s)
         raise AssertionError(f"still {manager.get(rollout_id).phase}: {manager.get(rollout_id).reason}")
 
-    async def _survey(self, asked: Service) -> Survey:
+    async def survey(self, asked: Service) -> Survey:
+        """What the loop would find out of the service."""
         if self.survey_fails is not None:
             raise self.survey_fails
         config = effective(asked.engine, asked.launch, {}, {}, asked.release)
@@ -302,10 +306,12 @@ class Deadly:
 
     def __init__(self, at_call: int | None = None, *, after: bool = False, only: str | None = None) -> None:
         self.calls = 0
-        self._dead = False
+        self.ports: set[str] = set()
+        """What was called, by its name."""
         self._at_call = at_call
         self._after = after
         self._only = only
+        self._dead = False
 
     def wrap(self, port: Any) -> Any:
         """The port, deadly."""
@@ -316,15 +322,18 @@ class Deadly:
         """One call of a port; who is dead makes none, though other tasks of the process were about to."""
         if self._dead:
             raise Killed
+        self.ports.add(name)
         if self._only not in (None, name):
             yield
             return
-        self._dead = self.calls == self._at_call
+        fatal = self.calls == self._at_call
         self.calls += 1
-        if self._dead and not self._after:
+        self._dead = fatal and not self._after
+        if self._dead:
             raise Killed
         yield
-        if self._dead:
+        if fatal:
+            self._dead = True
             raise Killed
 
 
