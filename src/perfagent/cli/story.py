@@ -126,7 +126,8 @@ class Story:
             told = _ended_stages(seen)
             if seen["status"] not in ENDED:
                 continue
-            say(f"{seen['status'].replace('_', ' ')}: {seen['reason']}", style="bold")
+            held = f": {seen['reason']}" if seen["status"] == "held" else "."
+            say(f"{seen['status'].replace('_', ' ')}{held}", style="bold")
             why = on_hold(seen["rollout_history"][-1]["targets"]) if seen["status"] == "held" else None
             if why is None:
                 return seen
