@@ -5,13 +5,16 @@
 
 import gc
 from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 import respx
 from hypothesis import settings
 
-from support.api import Site, site
 from support.postgres import Postgres, postgres
+
+if TYPE_CHECKING:
+    from support.api import Site
 
 settings.register_profile("quick", max_examples=20, deadline=None)
 settings.register_profile("thorough", max_examples=500, deadline=None)
@@ -19,7 +22,9 @@ settings.load_profile("quick")
 
 
 @pytest.fixture
-async def at() -> AsyncIterator[Site]:
+async def at() -> AsyncIterator["Site"]:
+    from support.api import site  # the process that only hands tests out need not wait for the whole agent
+
     async with site() as built:
         yield built
 
