@@ -23,8 +23,9 @@ from perfagent.domain.verdict import PairedWindow, Quiet, StageVerdict
 from perfagent.judge import Measured, criteria_for, decide
 from perfagent.judge.criteria import SHARES
 from perfagent.judge.noise import Logs, quiet
+from perfagent.workflows.due import due
 from perfagent.workflows.events import Applied, Apply, Judge, Judged, Planned, PriorStored, Requested, Touching
-from perfagent.workflows.machine import begin, due, step
+from perfagent.workflows.machine import begin, step
 from perfagent.workflows.model import Captured, Pace, Phase, Plan, PlannedStage, Request, Rollout, stretch_s
 from perfagent.workflows.observation import observation
 from perfagent.workflows.planning import check_decidable, foreseen

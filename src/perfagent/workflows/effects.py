@@ -23,6 +23,7 @@ from perfagent.ports import Actuator, Clock, History
 from perfagent.workflows import replicas
 from perfagent.workflows.asking import Asking, in_pairs, in_turn, twice_in_turn
 from perfagent.workflows.basis import Basis, basis_of, outdated
+from perfagent.workflows.due import overdue
 from perfagent.workflows.events import (
     Answered,
     Apply,
@@ -50,7 +51,6 @@ from perfagent.workflows.events import (
     Touching,
     Watch,
 )
-from perfagent.workflows.machine import overdue
 from perfagent.workflows.model import Captured, Pace, Plan, Rollout, least_past_s, stretch_s, window_s
 from perfagent.workflows.observation import observation, past_length_s
 from perfagent.workflows.planning import Surveyor, check_decidable, foreseen, make_plan, nothing_to_do, paced

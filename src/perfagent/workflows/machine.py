@@ -1,4 +1,4 @@
-"""What follows from an event, and what is due: a rollout's whole behaviour, without any effect.
+"""What follows from an event: with what is due (`due.py`) a rollout's whole behaviour, without any effect.
 
 `step` never looks at the world and `due` never remembers anything, so a rollout that is read back from its journal
 after a crash goes on exactly where it was. The share widens only by a promote verdict or a person's promote, and
@@ -15,19 +15,12 @@ from perfagent.workflows.events import (
     Aborted,
     Answered,
     Applied,
-    Apply,
     Approved,
-    AskBefore,
     CanaryLost,
-    CapturePrior,
-    DraftPlan,
     Drifted,
-    Effect,
     Event,
-    Expire,
     Expired,
     Frozen,
-    Judge,
     Judged,
     NothingToDo,
     Outdated,
@@ -35,13 +28,11 @@ from perfagent.workflows.events import (
     Planned,
     PlanRefused,
     PriorStored,
-    Probe,
     Probed,
     Promoted,
     Recovered,
     Rejected,
     Requested,
-    Restore,
     Restored,
     Restoring,
     Resumed,
@@ -50,9 +41,23 @@ from perfagent.workflows.events import (
     TakenOver,
     Thawed,
     Touching,
-    Watch,
 )
-from perfagent.workflows.model import Approval, Edit, Hold, Phase, Plan, Rollout, StageRecord, least_past_s
+from perfagent.workflows.model import Approval, Hold, Phase, Rollout
+from perfagent.workflows.moves import (
+    calm,
+    drifted,
+    enter_stage,
+    give_up,
+    hold,
+    look_again,
+    observe,
+    plan_anew,
+    promote,
+    record,
+    roll_back,
+    start,
+    thaw,
+)
 
 MAX_ATTEMPTS = 8
 """Failures in a row after which patience ends; with the back-off below that is about four minutes."""
@@ -74,40 +79,6 @@ def fold(rollout_id: str, events: Iterable[Event]) -> Rollout:
     for event in rest:
         rollout = step(rollout, event)
     return rollout
-
-
-def due(rollout: Rollout, now_s: float) -> Effect | None:
-    """What the world has yet to be told or asked. It follows from the state, so a restart simply asks again."""
-    if now_s < rollout.retry_at_s:
-        return None
-    match rollout.phase:
-        case Phase.PENDING:
-            return DraftPlan()
-        case Phase.AWAITING_APPROVAL | Phase.HELD if overdue(rollout, now_s):
-            return Expire()
-        case Phase.HELD if rollout.touched or rollout.frozen:
-            return Watch()
-        case Phase.ROLLING_OUT if not rollout.captured:
-            return CapturePrior()
-        case Phase.ROLLING_OUT if rollout.must_ask_before:
-            return AskBefore()
-        case Phase.ROLLING_OUT:
-            return Apply(rollout.planned.stages[rollout.stage].targets)
-        case Phase.MONITORING if rollout.must_ask:
-            return Probe(rollout.planned.stages[rollout.stage].targets)
-        case Phase.MONITORING if rollout.judge_at_s is not None and now_s >= rollout.judge_at_s:
-            return Judge()
-        case Phase.MONITORING:
-            return Watch()
-        case Phase.ROLLING_BACK:
-            return Restore(rollout.touched)
-        case _:
-            return None
-
-
-def overdue(rollout: Rollout, now_s: float) -> bool:
-    """Whether patience with the present phase is at its end."""
-    return rollout.deadline_s is not None and now_s >= rollout.deadline_s
 
 
 def repeats(rollout: Rollout, event: Event) -> bool:
@@ -138,11 +109,11 @@ def step(rollout: Rollout, event: Event) -> Rollout:
         case Stumbled():
             after = _stumbled(rollout, event)
         case Recovered() if rollout.attempts:
-            after = _calm(rollout)
+            after = calm(rollout)
         case Aborted(at_s, who, why) if rollout.active and rollout.phase is not Phase.ROLLING_BACK:
-            after = _roll_back(_calm(rollout), at_s, f"aborted by {who}: {why}")
+            after = roll_back(calm(rollout), at_s, f"aborted by {who}: {why}")
         case _:
-            after = _calm(_BY_PHASE.get(rollout.phase, _nothing_follows)(rollout, event))
+            after = calm(_BY_PHASE.get(rollout.phase, _nothing_follows)(rollout, event))
     return replace(after, seq=rollout.seq + 1, updated_at_s=event.at_s)
 
 
@@ -151,7 +122,7 @@ def _pending(rollout: Rollout, event: Event) -> Rollout:
         case Planned(at_s, plan):
             planned = replace(rollout, plan=plan)
             if not (plan.needs_approval or rollout.request.requires_approval):
-                return _start(planned, plan, at_s, plan.description)
+                return start(planned, plan, at_s, plan.description)
             return replace(
                 planned,
                 phase=Phase.AWAITING_APPROVAL,
@@ -171,7 +142,7 @@ def _awaiting_approval(rollout: Rollout, event: Event) -> Rollout:
     match event:
         case Approved(at_s, who, why, plan_hash):
             approved = replace(rollout, approval=Approval(who, why, at_s, plan_hash))
-            return _start(approved, plan, at_s, f"approved by {who}: {why}")
+            return start(approved, plan, at_s, f"approved by {who}: {why}")
         case Rejected(_, who, why):
             return replace(rollout, phase=Phase.REJECTED, deadline_s=None, reason=f"rejected by {who}: {why}")
         case Expired():
@@ -185,15 +156,15 @@ def _rolling_out(rollout: Rollout, event: Event) -> Rollout:
     match event:
         case PriorStored(at_s, captured, quiet) if not rollout.captured:
             stored = replace(rollout, captured=captured, captured_at_s=at_s, quiet=quiet)
-            return _enter_stage(stored, 0, at_s, "every replica's configuration is stored")
+            return enter_stage(stored, 0, at_s, "every replica's configuration is stored")
         case Outdated(_, reason) if not rollout.captured:
-            return _plan_anew(rollout, reason)
+            return plan_anew(rollout, reason)
         case Frozen(_, reason):
             frozen = Hold(reason, Phase.ROLLING_OUT, frozen=True)
             return replace(rollout, phase=Phase.HELD, hold=frozen, deadline_s=None, reason=reason)
         case Answered(at_s, answers, trouble) if rollout.captured and rollout.must_ask_before:
             if not answers:
-                return _hold(rollout, at_s, Phase.ROLLING_OUT, f"answers could not be asked for: {trouble}")
+                return hold(rollout, at_s, Phase.ROLLING_OUT, f"answers could not be asked for: {trouble}")
             return replace(rollout, answers=answers, deadline_s=at_s + pace.ready_timeout_s)
         case Touching(at_s, targets) if _may_touch(rollout, targets):
             touched = (*rollout.touched, *(target for target in targets if target not in rollout.touched))
@@ -201,16 +172,16 @@ def _rolling_out(rollout: Rollout, event: Event) -> Rollout:
         case Applied(at_s) if rollout.captured and _stage_targets(rollout) <= set(rollout.touched):
             observed_from_s = at_s + pace.warm_up_s
             ready = replace(rollout, applied_at_s=at_s, observed_from_s=observed_from_s)
-            return _observe(_record(ready, applied_at_s=at_s), observed_from_s + pace.monitoring_s, "observing")
+            return observe(record(ready, applied_at_s=at_s), observed_from_s + pace.monitoring_s, "observing")
         case CanaryLost(at_s, target, reason):
-            return _roll_back(rollout, at_s, f"{target}: {reason}")
+            return roll_back(rollout, at_s, f"{target}: {reason}")
         case Drifted(at_s, edits) if rollout.captured:
-            return _drifted(rollout, at_s, Phase.ROLLING_OUT, edits)
+            return drifted(rollout, at_s, Phase.ROLLING_OUT, edits)
         case Expired(at_s):
             late = "become ready" if rollout.captured else "show what they do without the change"
-            return _give_up(rollout, at_s, f"the replicas did not {late} in time")
+            return give_up(rollout, at_s, f"the replicas did not {late} in time")
         case Paused(at_s, who, why):
-            return _hold(rollout, at_s, Phase.ROLLING_OUT, f"paused by {who}: {why}")
+            return hold(rollout, at_s, Phase.ROLLING_OUT, f"paused by {who}: {why}")
         case _:
             return _nothing_follows(rollout, event)
 
@@ -222,13 +193,13 @@ def _monitoring(rollout: Rollout, event: Event) -> Rollout:
         case Judged():
             return _judged(rollout, event)
         case CanaryLost(at_s, target, reason):
-            return _roll_back(rollout, at_s, f"{target}: {reason}")
+            return roll_back(rollout, at_s, f"{target}: {reason}")
         case Drifted(at_s, edits):
-            return _drifted(rollout, at_s, Phase.MONITORING, edits)
+            return drifted(rollout, at_s, Phase.MONITORING, edits)
         case Paused(at_s, who, why):
-            return _hold(rollout, at_s, Phase.MONITORING, f"paused by {who}: {why}")
+            return hold(rollout, at_s, Phase.MONITORING, f"paused by {who}: {why}")
         case Promoted(at_s, who, why):
-            return _promote(rollout, at_s, (f"promoted by {who}: {why}",))
+            return promote(rollout, at_s, (f"promoted by {who}: {why}",))
         case _:
             return _nothing_follows(rollout, event)
 
@@ -239,9 +210,9 @@ def _probed(rollout: Rollout, event: Probed) -> Rollout:
     What the asking itself did to the replicas is not observed.
     """
     at_s, quality = event.at_s, event.quality
-    probed = _record(replace(rollout, asked=True), quality=(*rollout.history[-1].quality, quality))
+    probed = record(replace(rollout, asked=True), quality=(*rollout.history[-1].quality, quality))
     if quality.asked and quality.verdict is Verdict.HOLD:
-        return _hold(probed, at_s, Phase.MONITORING, quality.reason)
+        return hold(probed, at_s, Phase.MONITORING, quality.reason)
     late_s = at_s - (rollout.observed_from_s or at_s)
     if late_s > 0 and rollout.judge_at_s is not None and not rollout.history[-1].looks:
         probed = replace(probed, observed_from_s=at_s, judge_at_s=rollout.judge_at_s + late_s)
@@ -250,10 +221,10 @@ def _probed(rollout: Rollout, event: Probed) -> Rollout:
 
 def _judged(rollout: Rollout, event: Judged) -> Rollout:
     pace, at_s, verdict = rollout.planned.pace, event.at_s, event.verdict
-    looked = _record(replace(rollout, health=event.health), looks=(*rollout.history[-1].looks, verdict))
+    looked = record(replace(rollout, health=event.health), looks=(*rollout.history[-1].looks, verdict))
     least = rollout.request.health_threshold
     if least is not None and event.health is not None and event.health < least:
-        return _roll_back(looked, at_s, f"the canary's health is {event.health:.0f}, below {least:.0f}")
+        return roll_back(looked, at_s, f"the canary's health is {event.health:.0f}, below {least:.0f}")
     decision, reasons, quality = verdict.verdict, verdict.reasons, rollout.history[-1].quality
     if decision is Verdict.PROMOTE and rollout.planned.quality is not None:
         asked = quality[-1].reason if quality else "nobody was asked for answers"
@@ -262,33 +233,33 @@ def _judged(rollout: Rollout, event: Judged) -> Rollout:
     said = "; ".join(reasons)
     match decision:
         case Verdict.ROLL_BACK:
-            return _roll_back(looked, at_s, said)
+            return roll_back(looked, at_s, said)
         case Verdict.PROMOTE if rollout.request.auto_rollout or rollout.stage + 1 == len(rollout.planned.stages):
-            return _promote(looked, at_s, reasons)
+            return promote(looked, at_s, reasons)
         case Verdict.PROMOTE:
-            return _hold(looked, at_s, Phase.MONITORING, f"waiting for a person to promote: {said}")
+            return hold(looked, at_s, Phase.MONITORING, f"waiting for a person to promote: {said}")
         case Verdict.HOLD if rollout.extensions < pace.extensions:
             longer = replace(looked, extensions=rollout.extensions + 1)
-            return _observe(longer, at_s + pace.monitoring_s, f"observing longer: {said}")
+            return observe(longer, at_s + pace.monitoring_s, f"observing longer: {said}")
         case Verdict.HOLD:
-            return _hold(looked, at_s, Phase.MONITORING, f"not enough evidence: {said}")
+            return hold(looked, at_s, Phase.MONITORING, f"not enough evidence: {said}")
 
 
 def _held(rollout: Rollout, event: Event) -> Rollout:
     resume = rollout.hold.resume if rollout.hold else None
     match event:
         case Expired(at_s):
-            return _roll_back(rollout, at_s, f"held for too long ({rollout.reason})")
+            return roll_back(rollout, at_s, f"held for too long ({rollout.reason})")
         case CanaryLost(at_s, target, reason):
-            return _roll_back(rollout, at_s, f"{target}: {reason}")
+            return roll_back(rollout, at_s, f"{target}: {reason}")
         case Drifted(at_s, edits) if rollout.captured and resume is not None:
-            return _drifted(rollout, at_s, resume, edits)
+            return drifted(rollout, at_s, resume, edits)
         case Promoted(at_s, who, why) if resume is Phase.MONITORING:
-            return _promote(rollout, at_s, (f"promoted by {who}: {why}",))
+            return promote(rollout, at_s, (f"promoted by {who}: {why}",))
         case Thawed(at_s) if rollout.frozen:
-            return _thaw(rollout, at_s)
+            return thaw(rollout, at_s)
         case Paused(at_s, who, why) if rollout.frozen:
-            return _hold(rollout, at_s, Phase.ROLLING_OUT, f"paused by {who}: {why}")
+            return hold(rollout, at_s, Phase.ROLLING_OUT, f"paused by {who}: {why}")
         case Resumed(at_s, who, why) if resume is not None:
             return _resume(rollout, at_s, resume, f"resumed by {who}: {why}")
         case _:
@@ -297,15 +268,15 @@ def _held(rollout: Rollout, event: Event) -> Rollout:
 
 def _resume(rollout: Rollout, at_s: float, phase: Phase, reason: str) -> Rollout:
     """Go on after a hold; what somebody else had changed since makes what was seen before no evidence any more."""
-    pace, drifted = rollout.planned.pace, rollout.hold is not None and rollout.hold.edits is not None
-    if phase is Phase.MONITORING and drifted:
+    pace, edited = rollout.planned.pace, rollout.hold is not None and rollout.hold.edits is not None
+    if phase is Phase.MONITORING and edited:
         observed_from_s = at_s + pace.warm_up_s
         anew = replace(rollout, applied_at_s=at_s, observed_from_s=observed_from_s)
-        return _observe(anew, observed_from_s + pace.monitoring_s, reason)
+        return observe(anew, observed_from_s + pace.monitoring_s, reason)
     if phase is Phase.MONITORING:
-        return _observe(rollout, at_s + pace.monitoring_s, reason)
-    if rollout.frozen or drifted:
-        return _look_again(rollout, at_s, reason)
+        return observe(rollout, at_s + pace.monitoring_s, reason)
+    if rollout.frozen or edited:
+        return look_again(rollout, at_s, reason)
     return replace(rollout, phase=phase, hold=None, deadline_s=at_s + pace.ready_timeout_s, reason=reason)
 
 
@@ -353,137 +324,15 @@ def _nothing_follows(rollout: Rollout, event: Event) -> Rollout:
     raise IllegalTransition(f"{type(event).__name__} does not apply to a rollout that is {rollout.phase}")
 
 
-def _start(rollout: Rollout, plan: Plan, at_s: float, reason: str) -> Rollout:
-    if plan.by_hand:
-        return _hold(rollout, at_s, None, f"no actuator: apply by hand: {' '.join(plan.flags)}")
-    deadline_s = at_s + least_past_s(plan.pace) + plan.pace.ready_timeout_s
-    return replace(rollout, phase=Phase.ROLLING_OUT, hold=None, deadline_s=deadline_s, reason=reason)
-
-
-def _plan_anew(rollout: Rollout, reason: str) -> Rollout:
-    return replace(
-        rollout,
-        phase=Phase.PENDING,
-        plan=None,
-        approval=None,
-        hold=None,
-        deadline_s=None,
-        reason=f"planned anew: {reason}",
-    )
-
-
-def _thaw(rollout: Rollout, at_s: float) -> Rollout:
-    approval, counts_s = rollout.approval, rollout.planned.pace.approval_timeout_s
-    if approval is not None and at_s >= approval.at_s + counts_s and not rollout.touched:
-        unstored = replace(rollout, captured=(), captured_at_s=None, history=())
-        return _plan_anew(unstored, f"{approval.who}'s approval ran out during the freeze")
-    return _look_again(rollout, at_s, "the freeze is over")
-
-
-def _look_again(rollout: Rollout, at_s: float, reason: str) -> Rollout:
-    """Go on changing replicas after a freeze or somebody's edit; where nothing was touched, store what is there anew.
-
-    The past that a stage is compared with ends where its first replica is changed, so it has not begun before that.
-    """
-    plan = rollout.planned
-    if not rollout.touched:
-        fresh = replace(rollout, captured=(), captured_at_s=None, answers=(), history=())
-        return _start(fresh, plan, at_s, reason)
-    before = plan.stages[rollout.stage - 1].targets if rollout.stage else ()
-    begun = rollout if set(rollout.touched) - set(before) else _record(rollout, started_at_s=at_s)
-    return replace(
-        begun, phase=Phase.ROLLING_OUT, hold=None, deadline_s=at_s + plan.pace.ready_timeout_s, reason=reason
-    )
-
-
-def _enter_stage(rollout: Rollout, index: int, at_s: float, reason: str) -> Rollout:
-    plan = rollout.planned
-    stage = plan.stages[index]
-    record = StageRecord(
-        stage.percent, stage.actual_percent, stage.targets, started_at_s=at_s, warm_up_s=plan.pace.warm_up_s
-    )
-    return replace(
-        rollout,
-        phase=Phase.ROLLING_OUT,
-        stage=index,
-        applied_at_s=None,
-        observed_from_s=None,
-        judge_at_s=None,
-        extensions=0,
-        hold=None,
-        deadline_s=at_s + plan.pace.ready_timeout_s,
-        history=(*rollout.history, record),
-        reason=reason,
-    )
-
-
-def _observe(rollout: Rollout, judge_at_s: float, reason: str) -> Rollout:
-    return replace(
-        rollout,
-        phase=Phase.MONITORING,
-        judge_at_s=judge_at_s,
-        asked=False,
-        deadline_s=None,
-        hold=None,
-        reason=reason,
-    )
-
-
-def _listed(what: str, reasons: tuple[str, ...]) -> str:
-    return f"{what}: {'; '.join(reasons)}" if reasons else what
-
-
-def _hold(rollout: Rollout, at_s: float, resume: Phase | None, reason: str) -> Rollout:
-    deadline_s = at_s + rollout.planned.pace.hold_timeout_s
-    return replace(rollout, phase=Phase.HELD, hold=Hold(reason, resume), deadline_s=deadline_s, reason=reason)
-
-
-def _drifted(rollout: Rollout, at_s: float, resume: Phase, edits: tuple[Edit, ...]) -> Rollout:
-    """Held for a person, and no longer than what it is held for already."""
-    told = f"somebody else has changed {', '.join(map(str, edits))}: resume looks again, abort undoes this rollout"
-    if not edits:
-        told = "what somebody else had changed is as it was: resume goes on, abort undoes this rollout"
-    held = replace(_hold(rollout, at_s, resume, told), hold=Hold(told, resume, edits=edits))
-    return replace(held, deadline_s=rollout.deadline_s or held.deadline_s) if rollout.phase is Phase.HELD else held
-
-
-def _promote(rollout: Rollout, at_s: float, reasons: tuple[str, ...]) -> Rollout:
-    ended = _record(rollout, ended_at_s=at_s, verdict=Verdict.PROMOTE, reasons=reasons)
-    if rollout.stage + 1 < len(rollout.planned.stages):
-        return _enter_stage(ended, rollout.stage + 1, at_s, "; ".join(reasons))
-    return replace(ended, phase=Phase.COMPLETED, hold=None, deadline_s=None, reason="; ".join(reasons))
-
-
-def _roll_back(rollout: Rollout, at_s: float, reason: str) -> Rollout:
-    ended = replace(rollout, hold=None, deadline_s=None, judge_at_s=None, reason=reason)
-    if rollout.history and rollout.history[-1].ended_at_s is None:
-        ended = _record(ended, ended_at_s=at_s, verdict=Verdict.ROLL_BACK, reasons=(reason,))
-    if rollout.touched:
-        return replace(ended, phase=Phase.ROLLING_BACK, restoring_at_s=at_s)
-    return replace(ended, phase=Phase.ROLLED_BACK, reason=f"{reason}; nothing had been changed")
-
-
-def _give_up(rollout: Rollout, at_s: float, reason: str) -> Rollout:
-    """Back where something may have been touched; failed where nothing was."""
-    after = _roll_back(rollout, at_s, reason)
-    return after if rollout.touched else replace(after, phase=Phase.FAILED)
-
-
 def _stumbled(rollout: Rollout, event: Stumbled) -> Rollout:
     if not rollout.active or rollout.phase is Phase.AWAITING_APPROVAL:
         return _nothing_follows(rollout, event)
     attempts = rollout.attempts + 1
     if attempts >= MAX_ATTEMPTS and rollout.phase in (Phase.PENDING, Phase.ROLLING_OUT, Phase.MONITORING):
-        return _calm(_give_up(rollout, event.at_s, f"gave up after {attempts} attempts: {event.reason}"))
+        return calm(give_up(rollout, event.at_s, f"gave up after {attempts} attempts: {event.reason}"))
     wait_s = min(LONGEST_BACKOFF_S, 2.0**attempts)
     return replace(rollout, attempts=attempts, retry_at_s=event.at_s + wait_s, trouble=event.reason)
 
 
-def _calm(rollout: Rollout) -> Rollout:
-    return replace(rollout, attempts=0, retry_at_s=0.0, trouble="")
-
-
-def _record(rollout: Rollout, **changes: object) -> Rollout:
-    """The rollout with its current stage's record changed."""
-    latest = replace(rollout.history[-1], **changes)  # type: ignore[arg-type]
-    return replace(rollout, history=(*rollout.history[:-1], latest))
+def _listed(what: str, reasons: tuple[str, ...]) -> str:
+    return f"{what}: {'; '.join(reasons)}" if reasons else what

@@ -13,6 +13,7 @@ from secrets import token_hex
 from perfagent.domain.errors import AgentError, BadAnswer, Conflict, IllegalTransition, InvalidInput, NotFound
 from perfagent.ports import Journal, Recorded
 from perfagent.workflows.codec import decode, encode
+from perfagent.workflows.due import due, overdue
 from perfagent.workflows.effects import Effects
 from perfagent.workflows.events import (
     Aborted,
@@ -30,7 +31,7 @@ from perfagent.workflows.events import (
     Verb,
 )
 from perfagent.workflows.leadership import Leadership
-from perfagent.workflows.machine import due, fold, overdue, repeats, step
+from perfagent.workflows.machine import fold, repeats, step
 from perfagent.workflows.model import Request, Rollout
 from perfagent.workflows.resting import must_rest
 

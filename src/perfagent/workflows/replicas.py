@@ -11,8 +11,8 @@ from perfagent.domain.errors import ActuatorFailed, Unavailable
 from perfagent.domain.knob import LaunchConfig
 from perfagent.ports import Actuator
 from perfagent.workflows.differing import differing
+from perfagent.workflows.due import overdue
 from perfagent.workflows.events import Applied, CanaryLost, Drifted, Expired, Restored, Restoring, RolledBack, Touching
-from perfagent.workflows.machine import overdue
 from perfagent.workflows.model import Captured, Edit, Rollout
 
 

@@ -10,6 +10,7 @@ from perfagent.domain.errors import IllegalTransition
 from perfagent.domain.freeze import Weekly
 from perfagent.domain.policy import Policy
 from perfagent.domain.verdict import Verdict
+from perfagent.workflows.due import due
 from perfagent.workflows.events import (
     Aborted,
     Answered,
@@ -47,7 +48,7 @@ from perfagent.workflows.events import (
     Touching,
     Watch,
 )
-from perfagent.workflows.machine import MAX_ATTEMPTS, begin, due, fold, repeats, step
+from perfagent.workflows.machine import MAX_ATTEMPTS, begin, fold, repeats, step
 from perfagent.workflows.model import Edit, Phase, Plan, Request, Rollout
 from support.rollout_events import (
     ANSWER,
@@ -442,6 +443,15 @@ def test_a_plan_that_may_alter_answers_asks_before_and_after_each_stage_is_appli
     widened = step(asked, judged(Verdict.PROMOTE, at_s=700.0))
     ready = step(step(widened, Touching(701.0, ("b",))), Applied(702.0))
     assert due(ready, 703.0) == Probe(("a", "b"))
+
+
+def test_answers_from_before_a_freeze_are_asked_for_again_after_it() -> None:
+    """Servers may have been set otherwise meanwhile, or the plan be another one."""
+    approved = (ASKING, Planned(1.0, ASKING_PLAN), Approved(2.0, "ann", "fine", ASKING_PLAN.hash))
+    frozen = at(*approved, PriorStored(3.0, CAPTURED), replace(ASKED_BEFORE, at_s=4.0), Frozen(5.0, "until noon"))
+    assert step(frozen, Thawed(1000.0)).answers == ()
+    lapsed = step(frozen, Thawed(2.0 + ASKING_PLAN.pace.approval_timeout_s))
+    assert (lapsed.phase, lapsed.answers) == (Phase.PENDING, ())
 
 
 def test_nobody_is_asked_where_the_change_alters_no_answers() -> None:
