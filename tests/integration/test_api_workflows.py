@@ -93,7 +93,8 @@ async def test_a_workflow_answers_at_once_and_the_loop_brings_it_to_its_end(watc
     ]
     assert all(0 <= each["hold_chance"] <= 1 for each in ended["plan"]["outlook"])
     assert [verdict["stage"] for verdict in ended["verdicts"]] == [10, 50, 100]
-    assert all(judgement["reason"] for verdict in ended["verdicts"] for judgement in verdict["judgements"])
+    judgements = [judgement for verdict in ended["verdicts"] for judgement in verdict["judgements"]]
+    assert all(judgement["reason"] and judgement["likely"] for judgement in judgements)
     assert ended["plan"]["flags"] == ["--max-num-seqs=64"]
     assert [event["kind"] for event in ended["events"]][:2] == ["requested", "planned"]
     assert ended["events_total"] == len(ended["events"])

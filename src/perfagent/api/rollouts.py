@@ -274,6 +274,8 @@ class JudgementOut(Model):
     margin: float
     """How much worse was still accepted, as a ratio."""
     result: Effectiveness
+    likely: bool
+    """Whether it is likely to be within its margin: no proof, but enough for a few more replicas."""
     ratio: float | None
     low: float | None
     high: float | None
@@ -289,6 +291,7 @@ class JudgementOut(Model):
             role=judgement.criterion.role,
             margin=judgement.criterion.margin,
             result=judgement.result,
+            likely=judgement.likely,
             ratio=judgement.ratio,
             low=judgement.low,
             high=judgement.high,
