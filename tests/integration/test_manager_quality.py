@@ -138,7 +138,7 @@ async def test_a_change_that_alters_no_answers_asks_nobody() -> None:
 async def told(deadly: Deadly) -> tuple[Phase, list[list[Verdict]], int]:
     """The end of a rollout on a manager that is killed at most once, its verdicts on answers, and events of asking."""
     of = World(asking(service(2, stages=(50, 100)), PROMPTS[:3]), start_delay_s=5.0)
-    of.service = replace(of.service, policy=replace(of.service.policy, approval="never"))
+    of.register(replace(of.service, policy=replace(of.service.policy, approval="never")))
     await of.warm_up(60)
     manager = None
     for _ in range(200):

@@ -825,7 +825,7 @@ def freeze(world: World, seconds: float | None) -> None:
     """From now on for so long nothing may be changed; None lifts it."""
     now_s = world.clock.now()
     freezes = () if seconds is None else (Period(now_s, now_s + seconds, "holidays"),)
-    world.service = replace(world.service, policy=Policy(freezes=freezes))
+    world.register(replace(world.service, policy=Policy(freezes=freezes)))
 
 
 async def test_nothing_begins_in_a_freeze_and_what_was_approved_begins_when_it_is_over() -> None:
@@ -874,7 +874,7 @@ async def test_a_plan_is_made_and_approved_anew_when_the_service_was_changed_aft
     world = World()
     waiting = await started(world, Phase.AWAITING_APPROVAL, requires_approval=True)
     manager = world.manager()
-    world.service = replace(world.service, policy=Policy((Share(50), Share(100))))
+    world.register(replace(world.service, policy=Policy((Share(50), Share(100)))))
     manager.approve(waiting.id, "bob", "looks right")
     asked = await world.run(manager, waiting.id, until=lambda r: r.phase is Phase.AWAITING_APPROVAL)
     assert [stage.percent for stage in asked.planned.stages] == [50, 100]

@@ -133,12 +133,12 @@ def test_rollouts_restart_processes_survive_the_agent_and_are_rolled_back(tmp_pa
         assert "decreasing `max_model_len`" in ended["reason"]
         assert [flags for _, flags in lives(tmp_path, ports)] == [flags for _, flags in after]
         assert "hf_verysecret" not in str(ask("GET", f"/workflows/{workflow}"))
-    still = [pid for pid, _ in lives(tmp_path, ports)]
-    assert all(proc.stat(pid) is not None for pid in still)
+    still = [identity for pid, _ in lives(tmp_path, ports) if (identity := proc.identify(pid)) is not None]
+    assert [proc.runs(each) for each in still] == [True] * REPLICAS
     options = ["--services", str(services), "--data", str(tmp_path / "data")]
     with perfagent(tmp_path, "stop", *options) as stopping:
         assert stopping.process.wait(PATIENCE_S) == 0
-    assert [proc.identify(pid) for pid in still] == [None] * REPLICAS
+    assert not any(proc.runs(each) for each in still)
     assert b"hf_verysecret" not in b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*.*"))
 
 

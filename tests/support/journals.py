@@ -95,7 +95,7 @@ async def recovered(world: World) -> Rollout:
 
 async def answered_as_before(world: World) -> Rollout:
     """Fewer bits for the KV cache, and the same answers."""
-    world.service = asking(world.service, ASKED)
+    world.register(asking(world.service, ASKED))
     manager = world.manager()
     begun = manager.create(request(change=FEWER_BITS))
     await world.run(manager, begun.id, until=lambda r: r.phase is Phase.AWAITING_APPROVAL)
@@ -105,7 +105,7 @@ async def answered_as_before(world: World) -> Rollout:
 
 async def answered_otherwise(world: World) -> Rollout:
     """Fewer bits for the KV cache, and a replica that is silent at first and then says something else."""
-    world.service = asking(world.service, ASKED)
+    world.register(asking(world.service, ASKED))
     manager = world.manager()
     begun = manager.create(request(change=FEWER_BITS))
     await world.run(manager, begun.id, until=lambda r: r.phase is Phase.AWAITING_APPROVAL)
@@ -166,7 +166,7 @@ async def frozen(world: World) -> Rollout:
         manager.approve(begun.id, "ann", why)
     await world.run(manager, begun.id, until=lambda r: r.stage == 0 and r.phase is Phase.MONITORING)
     period = Period(world.clock.now(), world.clock.now() + 3600.0, "lunch")
-    world.service = replace(world.service, policy=Policy(freezes=(period,)))
+    world.register(replace(world.service, policy=Policy(freezes=(period,))))
     return await world.run(manager, begun.id)
 
 

@@ -208,10 +208,15 @@ class World:
         self.held = Held()
         self.journal: Journal = MemoryJournal(self.held) if self.database is None else SqlJournal(self.database)
         self.services: Services = MemoryServices() if self.database is None else SqlServices(self.database)
-        self.services.put(self.service)
+        self.register(self.service)
         self.fleet = FleetDouble(self.clock, self.service.targets, start_delay_s=self.start_delay_s)
         self._ids = count(1)
         self._lives = count(1)
+
+    def register(self, service: Service) -> None:
+        """What somebody says of the service from now on."""
+        self.service = service
+        self.services.put(service)
 
     def manager(self, *, deadly: "Deadly | None" = None) -> Manager:
         """A manager on this world, as after a start of the process when the lease of the one before has run out.

@@ -532,7 +532,7 @@ class _Story:
             await manager.tick()
             if self.draw(st.integers(0, 4)) == 0:
                 always = self.draw(st.sampled_from([(), (Weekly(),)]))
-                world.service = replace(world.service, policy=Policy(freezes=always))
+                world.register(replace(world.service, policy=Policy(freezes=always)))
             if self.draw(st.integers(0, 3)) == 0:
                 with suppress(IllegalTransition):
                     self.draw(st.sampled_from(verbs))(rollout.id, "ann", "so be it")
