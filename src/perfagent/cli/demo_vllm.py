@@ -86,6 +86,7 @@ def _services_file(model: str, vllm: str, folder: Path) -> Path:
         "replicas": replicas,
         "drain_s": 60,
     }
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "services.yaml"
     path.write_text(yaml.safe_dump({"services": {SERVICE: {"engine": "vllm", "gpu": "cpu", "process": process}}}))
     return path
