@@ -39,7 +39,8 @@ HARMFUL = {"kv_cache_tokens": BLOCKS}
 MORE_THAN_SERVED = 1.6
 """The load, as a multiple of what the replicas can serve with the bad limit."""
 MEASURED_S = 20.0
-SCRAPE_S = 2.0
+SCRAPE_S = 6.0
+"""A window of the judge holds three scrapes, and has to hold several of the few requests that these servers answer."""
 WATCH_S = 120.0
 """Seconds that each column of the table is about."""
 MONITORING_S = 90.0
