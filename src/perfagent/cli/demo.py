@@ -38,7 +38,7 @@ SPOILING = {"kv_cache_dtype": "fp8"}
 
 def demo(
     port: Annotated[int, typer.Option(help="Port of the API while the demo runs; 0 takes a free one.")] = 0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same story.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the emulated servers and their load.")] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the API and the servers running at the end.")] = False,  # noqa: FBT002
 ) -> None:
     """Ten emulated vLLM servers with a bad batch limit: it is mended, what harms is stopped, what is in doubt held."""
